@@ -1,0 +1,115 @@
+"""The envelope: one struct per kind, told apart by the `kind` field."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gradtracer_schemas.diagnosis import Diagnosis, DiagnosisCleared
+from gradtracer_schemas.intervention import Intervention
+from gradtracer_schemas.observation import Observation
+from gradtracer_schemas.recipe import Recipe
+from gradtracer_schemas.run import LayerWatched, ProbeFault, Progress, RunEnded, RunStarted
+
+PROTOCOL_VERSION = "1.0"
+"""`major.minor`: a reader takes any minor of its own major."""
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What every event carries."""
+
+    protocol: str
+    """Version it was written under."""
+    run: str
+    """Run id, `YYYYMMDD-HHMMSS-xxxxxx` in UTC."""
+    rank: int
+    """Rank of the writing process; 0 for a single process."""
+    seq: int
+    """Sequence number from 0, without gaps within run and rank."""
+    step: int
+    """Optimizer steps done when it was made."""
+    time: float
+    """Unix seconds."""
+
+
+class RunStartedEvent(Envelope, frozen=True, kw_only=True, tag="run_started"):
+    """Opens a run."""
+
+    body: RunStarted
+
+
+class LayerWatchedEvent(Envelope, frozen=True, kw_only=True, tag="layer_watched"):
+    """A layer came under observation."""
+
+    body: LayerWatched
+
+
+class ProgressEvent(Envelope, frozen=True, kw_only=True, tag="progress"):
+    """How far the training is."""
+
+    body: Progress
+
+
+class ObservationEvent(Envelope, frozen=True, kw_only=True, tag="observation"):
+    """Figures of a layer."""
+
+    body: Observation
+
+
+class DiagnosisRaisedEvent(Envelope, frozen=True, kw_only=True, tag="diagnosis_raised"):
+    """A finding begins to hold."""
+
+    body: Diagnosis
+
+
+class DiagnosisUpdatedEvent(Envelope, frozen=True, kw_only=True, tag="diagnosis_updated"):
+    """Its figures changed."""
+
+    body: Diagnosis
+
+
+class DiagnosisClearedEvent(Envelope, frozen=True, kw_only=True, tag="diagnosis_cleared"):
+    """It no longer holds."""
+
+    body: DiagnosisCleared
+
+
+class InterventionEvent(Envelope, frozen=True, kw_only=True, tag="intervention"):
+    """The probe changed the training."""
+
+    body: Intervention
+
+
+class RecipeEvent(Envelope, frozen=True, kw_only=True, tag="recipe"):
+    """A compression recipe is ready."""
+
+    body: Recipe
+
+
+class ProbeFaultEvent(Envelope, frozen=True, kw_only=True, tag="probe_fault"):
+    """Part of the probe switched itself off."""
+
+    body: ProbeFault
+
+
+class RunEndedEvent(Envelope, frozen=True, kw_only=True, tag="run_ended"):
+    """Closes a run."""
+
+    body: RunEnded
+
+
+Event = (
+    RunStartedEvent
+    | LayerWatchedEvent
+    | ProgressEvent
+    | ObservationEvent
+    | DiagnosisRaisedEvent
+    | DiagnosisUpdatedEvent
+    | DiagnosisClearedEvent
+    | InterventionEvent
+    | RecipeEvent
+    | ProbeFaultEvent
+    | RunEndedEvent
+)
+
+EVENT_CLASSES: tuple[type[Envelope], ...] = Event.__args__
+"""Every kind, in the order of PROTOCOL.md."""

@@ -1,0 +1,45 @@
+"""Errors of the wire format.
+
+SchemaError
+├── FrameError            the bytes are not an event of ours
+│   ├── MalformedFrame    not JSON, a field missing or of the wrong type
+│   ├── ForeignFrame      well-formed, but not GradTracer's (wrong topic or shape)
+│   └── VersionMismatch   a protocol version this reader cannot know
+├── UnknownKind           a newer writer's event: skip it, keep its sequence number
+└── ConnectionFileError   a connection file that must not be used
+"""
+
+from __future__ import annotations
+
+
+class SchemaError(ValueError):
+    """Base of every error that `gradtracer_schemas` raises."""
+
+
+class FrameError(SchemaError):
+    """The bytes cannot be read as an event."""
+
+
+class MalformedFrame(FrameError):
+    """The bytes are not JSON, or a field is missing or of the wrong type."""
+
+
+class ForeignFrame(FrameError):
+    """The message is not addressed to a GradTracer reader."""
+
+
+class VersionMismatch(FrameError):
+    """The event was written under a protocol version that this reader cannot know."""
+
+
+class UnknownKind(SchemaError):
+    """The event is of a kind added after this reader; `seq` still counts."""
+
+    def __init__(self, kind: str, seq: int) -> None:
+        super().__init__(f"unknown event kind {kind!r} at seq {seq}: skipped")
+        self.kind = kind
+        self.seq = seq
+
+
+class ConnectionFileError(SchemaError):
+    """The connection file is unreadable or points where no reader may connect."""
