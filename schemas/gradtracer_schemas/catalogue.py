@@ -61,8 +61,8 @@ RULES: dict[DiagnosisType, Rule] = {
             title="Rows that move much and get nowhere",
             looks_for=(
                 "Rows whose gradient noise, measured by von Neumann's successive differences over "
-                "consecutive exposures, stands out among rows of the same exposure while their norm "
-                "stays behind; or whose gradient alternates in sign. Tested per row, with "
+                "consecutive exposures, stands out among rows of the same exposure while their "
+                "norm stays behind; or whose gradient alternates in sign. Tested per row, with "
                 "Benjamini-Hochberg control at 5 % (noise) and 1 % (oscillation)."
             ),
             matters=(
@@ -74,26 +74,29 @@ RULES: dict[DiagnosisType, Rule] = {
                 "learning rate. `auto_fix=True` shrinks the updates of the named rows only."
             ),
             silent_when=(
-                "Rows with fewer than 8 tracked exposures are unknown, not zombies. Labels that are "
-                "random but fixed are memorised, not oscillated on, and are not found. More than "
-                "about 20 % zombies in one exposure stratum hide each other from the noise test."
+                "Rows with fewer than 8 tracked exposures are unknown, not zombies. Labels that "
+                "are random but fixed are memorised, not oscillated on, and are not found. More "
+                "than about 20 % zombies in one exposure stratum hide each other from the noise "
+                "test."
             ),
             source=(
-                "von Neumann, Distribution of the ratio of the mean square successive difference to "
-                "the variance, Ann. Math. Stat. 12 (1941); Benjamini and Hochberg, JRSS B 57 (1995)."
+                "von Neumann, Distribution of the ratio of the mean square successive difference "
+                "to the variance, Ann. Math. Stat. 12 (1941); Benjamini and Hochberg, JRSS B 57 "
+                "(1995)."
             ),
         ),
         Rule(
             type="DEAD_EMBEDDINGS",
             title="Rows that no example will ever reach",
             looks_for=(
-                "Rows never looked up, less the rows that the exposure counts say are still to come "
-                "(Chao's estimator from the rows seen once and twice, with its 95 % interval)."
+                "Rows never looked up, less the rows that the exposure counts say are still to "
+                "come (Chao's estimator from the rows seen once and twice, with its 95 % "
+                "interval)."
             ),
             matters="Dead rows are parameters that are stored, served and never trained.",
             remedies=(
-                "Size the table by the vocabulary that occurs, or map the ids that occur to a dense "
-                "range. Serve a default vector for unknown ids instead of an untrained row."
+                "Size the table by the vocabulary that occurs, or map the ids that occur to a "
+                "dense range. Serve a default vector for unknown ids instead of an untrained row."
             ),
             silent_when=(
                 "Early in the first epoch most unseen rows are expected to come: they are not dead "
@@ -105,35 +108,41 @@ RULES: dict[DiagnosisType, Rule] = {
             type="POPULARITY_BIAS",
             title="A few rows receive most of the look-ups",
             looks_for=(
-                "The Gini coefficient of exposures over the rows seen, with its jackknife interval, "
-                "against 0.757: the Gini of a Pareto law under which 20 % of rows hold 80 %."
+                "The Gini coefficient of exposures over the rows seen, with its jackknife "
+                "interval, against 0.757: the Gini of a Pareto law under which 20 % of rows hold "
+                "80 %."
             ),
             matters=(
                 "The head is trained to convergence many times over while the tail stays near its "
                 "initial values; ranking drifts towards what is popular."
             ),
             remedies=(
-                "Correct the logits by log Q of the sampling (in-batch softmax), sample negatives by "
-                "smoothed popularity, or weight examples by inverse frequency."
+                "Correct the logits by log Q of the sampling (in-batch softmax), sample negatives "
+                "by smoothed popularity, or weight examples by inverse frequency."
             ),
-            silent_when="The exposure is uneven but less so than 80/20, or fewer than 30 rows were seen.",
-            source="Yitzhaki and Schechtman, The Gini Methodology (2013), ch. 9; Pareto alpha = log4(5).",
+            silent_when=(
+                "The exposure is uneven but less so than 80/20, or fewer than 30 rows were seen."
+            ),
+            source=(
+                "Yitzhaki and Schechtman, The Gini Methodology (2013), ch. 9; Pareto alpha = "
+                "log4(5)."
+            ),
         ),
         Rule(
             type="REPRESENTATION_COLLAPSE",
             title="The table uses few of its dimensions",
             looks_for=(
-                "Effective rank (exponential of the entropy of the singular values) of the rows seen, "
-                "with a subsample interval, against half of what a table of independent entries of "
-                "the same size would have."
+                "Effective rank (exponential of the entropy of the singular values) of the rows "
+                "seen, with a subsample interval, against half of what a table of independent "
+                "entries of the same size would have."
             ),
             matters=(
                 "Dimensions that carry nothing cost memory and look-up time, and a rank that keeps "
                 "falling is the collapse that ruins contrastive and two-tower models."
             ),
             remedies=(
-                "Reduce `embedding_dim` to the measured rank. If quality is also poor, look for a too "
-                "strong weight decay or a loss without negatives."
+                "Reduce `embedding_dim` to the measured rank. If quality is also poor, look for a "
+                "too strong weight decay or a loss without negatives."
             ),
             silent_when="Fewer rows than four times the width have been seen.",
             source="Roy and Vetterli, The effective rank, EUSIPCO (2007), eq. 1.",
@@ -142,16 +151,21 @@ RULES: dict[DiagnosisType, Rule] = {
             type="EMBEDDING_DRIFT",
             title="Rows move although no example touches them",
             looks_for=(
-                "The share of the table's squared movement that falls on rows absent from the batch, "
-                "on random rows at tracked steps, with its interval, against one half."
+                "The share of the table's squared movement that falls on rows absent from the "
+                "batch, on random rows at tracked steps, with its interval, against one half."
             ),
             matters=(
                 "Momentum and weight decay of a dense optimizer keep pushing rows long after their "
                 "last example; rare rows end where no data put them."
             ),
-            remedies="`sparse=True` with `torch.optim.SparseAdam`, or lower momentum for the table.",
+            remedies=(
+                "`sparse=True` with `torch.optim.SparseAdam`, or lower momentum for the table."
+            ),
             silent_when="The optimizer moves only the rows of the batch, as SGD and SparseAdam do.",
-            source="Ratio estimator with delta-method variance, Cochran, Sampling Techniques (1977), ch. 6.",
+            source=(
+                "Ratio estimator with delta-method variance, Cochran, Sampling Techniques (1977), "
+                "ch. 6."
+            ),
         ),
     )
 }

@@ -49,8 +49,8 @@ def decode_connection(content: bytes, *, allow_remote: bool = False) -> Connecti
         )
     if not allow_remote and not is_loopback(connection.events):
         raise ConnectionFileError(
-            f"expected a loopback endpoint such as tcp://127.0.0.1:5555, got {connection.events!r}: "
-            "not followed; allow other addresses in the server's settings if you trust this one"
+            "expected a loopback endpoint such as tcp://127.0.0.1:5555, "
+            f"got {connection.events!r}: not followed; allow other addresses in the server's settings if you trust this one"
         )
     return connection
 
