@@ -4,7 +4,12 @@ Imports nothing of ours and nothing heavier than msgspec.
 """
 
 from gradtracer_schemas.catalogue import DIAGNOSIS_TYPES, RULES, DiagnosisType, Rule
-from gradtracer_schemas.connection import Connection, decode_connection, is_loopback
+from gradtracer_schemas.connection import (
+    MAX_CONNECTION_BYTES,
+    Connection,
+    decode_connection,
+    is_loopback,
+)
 from gradtracer_schemas.diagnosis import (
     Comparison,
     Diagnosis,
@@ -16,7 +21,6 @@ from gradtracer_schemas.diagnosis import (
 )
 from gradtracer_schemas.event import (
     EVENT_CLASSES,
-    PROTOCOL_VERSION,
     DiagnosisClearedEvent,
     DiagnosisRaisedEvent,
     DiagnosisUpdatedEvent,
@@ -61,10 +65,12 @@ from gradtracer_schemas.run import (
     RunStarted,
 )
 from gradtracer_schemas.site import SiteOrigin, SourceFrame, SourceSite
+from gradtracer_schemas.version import PROTOCOL_VERSION
 
 __all__ = [
     "DIAGNOSIS_TYPES",
     "EVENT_CLASSES",
+    "MAX_CONNECTION_BYTES",
     "MAX_FRAME_BYTES",
     "PROTOCOL_VERSION",
     "RULES",

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+import re
 
 import msgspec
 
-from gradtracer_schemas.exceptions import ConnectionFileError
+from gradtracer_schemas.exceptions import ConnectionFileError, VersionMismatch
+from gradtracer_schemas.version import require_version
+
+MAX_CONNECTION_BYTES = 64 * 1024
+"""A longer connection file is refused."""
+
+_Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+_TCP_ENDPOINT = re.compile(
+    r"tcp://(?:(?P<four>[0-9.]+)|\[(?P<six>[0-9a-fA-F:.]+)\]):(?P<port>[0-9]{1,5})"
+)
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,34 +45,44 @@ def decode_connection(content: bytes, *, allow_remote: bool = False) -> Connecti
     """Read a connection file and refuse what must not be connected to.
 
     Raises:
-        ConnectionFileError: not a connection file, a key of the wrong form,
-            or an endpoint that is not on the loopback interface.
+        ConnectionFileError: not a connection file, another major version, a key of the
+            wrong form, or an endpoint that is not on the loopback interface.
     """
+    if len(content) > MAX_CONNECTION_BYTES:
+        raise ConnectionFileError(
+            f"expected at most {MAX_CONNECTION_BYTES} bytes, got {len(content)}"
+        )
     try:
         connection = msgspec.json.decode(content, type=Connection)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        require_version(connection.protocol)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConnectionFileError(f"not a connection file: {error}") from None
-    if len(connection.server_key) != 40:
+    except VersionMismatch as error:
+        raise ConnectionFileError(str(error)) from None
+    if not _Z85_KEY.fullmatch(connection.server_key):
         raise ConnectionFileError(
-            f"expected a server_key of 40 characters, got {len(connection.server_key)}"
+            "expected a server_key of 40 Z85 characters, "
+            f"got {len(connection.server_key)} characters; start the training again"
         )
     if not allow_remote and not is_loopback(connection.events):
         raise ConnectionFileError(
             "expected a loopback endpoint such as tcp://127.0.0.1:5555, "
-            f"got {connection.events!r}: not followed; allow other addresses in the server's settings if you trust this one"
+            f"got {connection.events[:200]!r}: not followed; "
+            "allow other addresses in the server's settings if you trust this one"
         )
     return connection
 
 
 def is_loopback(endpoint: str) -> bool:
-    """Whether a ZeroMQ endpoint can only be this machine."""
+    """Whether a ZeroMQ endpoint can only be this machine.
+
+    The form is matched whole: ZeroMQ takes `tcp://source;destination`, so an address that
+    merely begins with 127.0.0.1 may still leave the machine.
+    """
+    match = _TCP_ENDPOINT.fullmatch(endpoint)
+    if match is None or not 1 <= int(match["port"]) <= 65535:
+        return False
     try:
-        parts = urlsplit(endpoint)
-        return (
-            parts.scheme == "tcp"
-            and parts.port is not None
-            and parts.hostname is not None
-            and ipaddress.ip_address(parts.hostname).is_loopback
-        )
+        return ipaddress.ip_address(match["four"] or match["six"]).is_loopback
     except ValueError:
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from gradtracer_schemas.diagnosis import Diagnosis, DiagnosisCleared
@@ -10,8 +12,7 @@ from gradtracer_schemas.observation import Observation
 from gradtracer_schemas.recipe import Recipe
 from gradtracer_schemas.run import LayerWatched, ProbeFault, Progress, RunEnded, RunStarted
 
-PROTOCOL_VERSION = "1.0"
-"""`major.minor`: a reader takes any minor of its own major."""
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -21,11 +22,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """Version it was written under."""
     run: str
     """Run id, `YYYYMMDD-HHMMSS-xxxxxx` in UTC."""
-    rank: int
+    rank: Count
     """Rank of the writing process; 0 for a single process."""
-    seq: int
+    seq: Count
     """Sequence number from 0, without gaps within run and rank."""
-    step: int
+    step: Count
     """Optimizer steps done when it was made."""
     time: float
     """Unix seconds."""

@@ -33,10 +33,10 @@ class VersionMismatch(FrameError):
 
 
 class UnknownKind(SchemaError):
-    """The event is of a kind added after this reader; `seq` still counts."""
+    """The event uses something added after this reader; `seq` still counts."""
 
     def __init__(self, kind: str, seq: int) -> None:
-        super().__init__(f"unknown event kind {kind!r} at seq {seq}: skipped")
+        super().__init__(f"event {kind[:40]!r} at seq {seq} is newer than this reader: skipped")
         self.kind = kind
         self.seq = seq
 

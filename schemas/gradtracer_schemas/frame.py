@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gradtracer_schemas.event import PROTOCOL_VERSION, Event
+from gradtracer_schemas.event import Event
 from gradtracer_schemas.exceptions import (
     ForeignFrame,
     MalformedFrame,
     UnknownKind,
     VersionMismatch,
 )
+from gradtracer_schemas.version import is_newer, require_version
 
 TOPIC = b"gradtracer/1"
 """First ZeroMQ frame: protocol name and major version."""
@@ -43,7 +44,8 @@ def decode_event(line: bytes) -> Event:
 
     Raises:
         VersionMismatch: another major version of the protocol.
-        UnknownKind: a kind this reader does not know; carries `seq`.
+        UnknownKind: a kind this reader does not know, or a newer minor version's event that it
+            cannot read (a value added to a list, say); carries `seq`.
         MalformedFrame: anything else that is wrong, with the path of the field.
     """
     if len(line) > MAX_FRAME_BYTES:
@@ -52,7 +54,7 @@ def decode_event(line: bytes) -> Event:
         event = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _classify(line, error) from None
-    _require_version(event.protocol)
+    require_version(event.protocol)
     return event
 
 
@@ -77,19 +79,10 @@ def _classify(line: bytes, error: Exception) -> MalformedFrame | VersionMismatch
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return MalformedFrame(str(error))
     try:
-        _require_version(header.protocol)
+        require_version(header.protocol)
     except VersionMismatch as mismatch:
         return mismatch
-    if "Invalid value" in str(error) and "$.kind" in str(error):
+    unknown_kind = "Invalid value" in str(error) and "`$.kind`" in str(error)
+    if unknown_kind or is_newer(header.protocol):
         return UnknownKind(header.kind, header.seq)
     return MalformedFrame(str(error))
-
-
-def _require_version(protocol: str) -> None:
-    major = protocol.partition(".")[0]
-    ours = PROTOCOL_VERSION.partition(".")[0]
-    if major != ours:
-        raise VersionMismatch(
-            f"expected protocol {ours}.x, got {protocol!r}: "
-            "update gradtracer in the environment of the editor or of the training"
-        )
