@@ -11,7 +11,9 @@ from gradtracer_schemas.catalogue import DiagnosisType
 from gradtracer_schemas.site import SourceSite
 
 Severity = Literal["error", "warning", "information"]
+"""How loud to be."""
 Comparison = Literal["above", "below"]
+"""On which side of its threshold a value lies."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,66 +36,77 @@ class RunStartedEvent(Envelope, frozen=True, kw_only=True, tag="run_started"):
     """Opens a run."""
 
     body: RunStarted
+    """The program, its process and its versions."""
 
 
 class LayerWatchedEvent(Envelope, frozen=True, kw_only=True, tag="layer_watched"):
     """A layer came under observation."""
 
     body: LayerWatched
+    """The layer, its shape and where it is defined."""
 
 
 class ProgressEvent(Envelope, frozen=True, kw_only=True, tag="progress"):
     """How far the training is."""
 
     body: Progress
+    """Steps done, loss and metrics."""
 
 
 class ObservationEvent(Envelope, frozen=True, kw_only=True, tag="observation"):
     """Figures of a layer."""
 
     body: Observation
+    """The layer's latest figures."""
 
 
 class DiagnosisRaisedEvent(Envelope, frozen=True, kw_only=True, tag="diagnosis_raised"):
     """A finding begins to hold."""
 
     body: Diagnosis
+    """The finding, whole."""
 
 
 class DiagnosisUpdatedEvent(Envelope, frozen=True, kw_only=True, tag="diagnosis_updated"):
     """Its figures changed."""
 
     body: Diagnosis
+    """The finding, whole: it replaces the earlier one of the same id."""
 
 
 class DiagnosisClearedEvent(Envelope, frozen=True, kw_only=True, tag="diagnosis_cleared"):
     """It no longer holds."""
 
     body: DiagnosisCleared
+    """Which diagnosis, and why."""
 
 
 class InterventionEvent(Envelope, frozen=True, kw_only=True, tag="intervention"):
     """The probe changed the training."""
 
     body: Intervention
+    """Which rows, how much, and the measured effect."""
 
 
 class RecipeEvent(Envelope, frozen=True, kw_only=True, tag="recipe"):
     """A compression recipe is ready."""
 
     body: Recipe
+    """What to do to each layer."""
 
 
 class ProbeFaultEvent(Envelope, frozen=True, kw_only=True, tag="probe_fault"):
     """Part of the probe switched itself off."""
 
     body: ProbeFault
+    """What failed, and where."""
 
 
 class RunEndedEvent(Envelope, frozen=True, kw_only=True, tag="run_ended"):
     """Closes a run."""
 
     body: RunEnded
+    """How the run ended."""
 
 
 Event = (

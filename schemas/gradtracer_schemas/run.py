@@ -9,6 +9,7 @@ import msgspec
 from gradtracer_schemas.site import SourceSite
 
 RunOutcome = Literal["finished", "interrupted", "failed"]
+"""How a run ended."""
 
 
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True):
