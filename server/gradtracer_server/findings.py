@@ -1,0 +1,121 @@
+"""Joins what runs found with the text as it is now: each diagnosis, its place, and its state.
+
+Imports no pygls: the editor's server and the headless commands read the same findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gradtracer_schemas import Diagnosis, SourceFrame, SourceSite
+from gradtracer_server.runbook import shown_runs
+from gradtracer_server.runs import Run
+from gradtracer_server.source.anchors import Anchor, resolve
+from gradtracer_server.source.documents import Documents
+from gradtracer_server.source.index import SourceText
+from gradtracer_server.source.suppressions import suppressed
+from gradtracer_server.source.workspace import Workspace
+
+FindingState = Literal["current", "outdated", "suppressed", "gone", "outside"]
+"""`current` alone is published on a line; `outside`: no frame of it lies in the workspace."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAnchor:
+    """A frame of a site that lies in the workspace, and where its statement stands now."""
+
+    frame: SourceFrame
+    path: Path
+    source: SourceText
+    anchor: Anchor
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A diagnosis of a run, and what has become of the source it is about."""
+
+    diagnosis: Diagnosis
+    run: Run
+    state: FindingState
+    frames: list[FrameAnchor]
+    """Frames inside the workspace, innermost first."""
+    related: dict[str, list[FrameAnchor]]
+    """Frames of the diagnosis' other sites, by role."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file it is shown in; None when it is `outside`."""
+        return self.frames[0].path if self.frames else None
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """Its place in `path`; None when it is `outside`."""
+        return self.frames[0].anchor if self.frames else None
+
+
+def find(runs: Iterable[Run], documents: Documents, workspace: Workspace) -> list[Finding]:
+    """The findings of the runs that speak for their scripts, one for each layer and type."""
+    findings: dict[tuple[object, ...], Finding] = {}
+    for run in shown_runs(runs):
+        for diagnosis in run.diagnoses.values():
+            finding = locate(diagnosis, run, documents, workspace)
+            # Two scripts may train one model class: the newer run speaks for the shared line.
+            findings.setdefault(_key(finding), finding)
+    return list(findings.values())
+
+
+def locate(diagnosis: Diagnosis, run: Run, documents: Documents, workspace: Workspace) -> Finding:
+    """Place one diagnosis in the text as it is now."""
+    frames = resolve_site(diagnosis.site, run, documents, workspace)
+    related = {
+        role: resolve_site(site, run, documents, workspace)
+        for role, site in diagnosis.related.items()
+    }
+    return Finding(diagnosis, run, _state(diagnosis, frames, related), frames, related)
+
+
+def resolve_site(
+    site: SourceSite, run: Run, documents: Documents, workspace: Workspace
+) -> list[FrameAnchor]:
+    """The frames of a site that lie in the workspace and can be read, innermost first."""
+    resolved: list[FrameAnchor] = []
+    root = run.started.root if run.started else str(run.root)
+    for frame in site.frames:
+        path = workspace.resolve_file(frame.file, root, run.root)
+        source = documents.get(path) if path is not None else None
+        if path is None or source is None:
+            continue
+        near = documents.current_line(path, frame.start_line - 1)
+        resolved.append(FrameAnchor(frame, path, source, resolve(frame, source, near)))
+    return resolved
+
+
+def _state(
+    diagnosis: Diagnosis, frames: list[FrameAnchor], related: dict[str, list[FrameAnchor]]
+) -> FindingState:
+    if not frames:
+        return "outside"
+    first = frames[0]
+    if first.anchor.state == "gone":
+        return "gone"
+    if first.anchor.state == "outdated":
+        return "outdated"
+    # A fix may edit the watch call alone: what the run said of the old call holds no longer.
+    if any(_edited(anchors[0]) for anchors in related.values() if anchors):
+        return "outdated"
+    if suppressed(first.source, first.anchor, diagnosis.type):
+        return "suppressed"
+    return "current"
+
+
+def _edited(frame: FrameAnchor) -> bool:
+    return frame.anchor.state in {"outdated", "gone"}
+
+
+def _key(finding: Finding) -> tuple[object, ...]:
+    diagnosis = finding.diagnosis
+    place = (finding.run.root, finding.run.id) if finding.path is None else (finding.path, None)
+    return (diagnosis.type, diagnosis.layer, *place)

@@ -1,0 +1,106 @@
+"""All runs of a workspace: which there are, which are live, which one speaks for each script."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gradtracer_server.discovery import find_runs
+from gradtracer_server.journal import Record
+from gradtracer_server.runs import Run
+
+logger = logging.getLogger(__name__)
+
+
+class RunBook:
+    """Keeps the runs found below and above some folders, newest first."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = list(roots)
+        self._runs: dict[Path, Run] = {}
+        self._changes = 0
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every known run, the newest first."""
+        return sorted(self._runs.values(), key=lambda run: run.id, reverse=True)
+
+    @property
+    def live(self) -> list[Run]:
+        """The runs that may still speak, newest first."""
+        return [run for run in self.runs if run.status == "live"]
+
+    @property
+    def revision(self) -> int:
+        """Grows with each visible change of any run, and when runs come or go."""
+        return self._changes + sum(run.revision for run in self._runs.values())
+
+    def get(self, folder: Path) -> Run | None:
+        """The run in a folder."""
+        return self._runs.get(folder)
+
+    def refresh(self) -> bool:
+        """Look for runs again and bring the live ones up to date; whether anything changed."""
+        before = self.revision
+        found = set(find_runs(self.roots))
+        for folder in self._runs.keys() - found:
+            self._changes += 1 + self._runs.pop(folder).revision
+        for folder in found - self._runs.keys():
+            run = Run(folder)
+            if run.read_header():
+                self._runs[folder] = run
+                self._changes += 1
+        for run in self.live:
+            run.catch_up()
+            run.check_process()
+        shown_runs(self._runs.values())
+        return self.revision != before
+
+    def accept(self, folder: Path, records: list[Record]) -> bool:
+        """Take records from the socket; whether they changed anything."""
+        run = self._runs.get(folder)
+        if run is None:
+            run = Run(folder)
+            self._runs[folder] = run
+            self._changes += 1
+        before = run.revision
+        run.accept_all(records)
+        return run.revision != before
+
+    def shown(self) -> list[Run]:
+        """The run that speaks for each script, newest first."""
+        return shown_runs(self._runs.values())
+
+
+def shown_runs(runs: Iterable[Run]) -> list[Run]:
+    """For each script its newest run that has figures or has ended; else its newest run.
+
+    A run that has just begun knows nothing yet: until it does, the one before it speaks.
+    """
+    chosen: dict[tuple[Path, str], Run] = {}
+    waiting: dict[tuple[Path, str], Run] = {}
+    for run in sorted(runs, key=lambda run: run.id, reverse=True):
+        if run.started is None:
+            continue
+        key = (run.root, _script(run))
+        if key in chosen:
+            continue
+        # Older runs are read only when no newer one speaks for their script.
+        if run.seq < 0:
+            run.catch_up()
+            run.check_process()
+        if run.observed:
+            chosen[key] = run
+        else:
+            waiting.setdefault(key, run)
+    return sorted({**waiting, **chosen}.values(), key=lambda run: run.id, reverse=True)
+
+
+def _script(run: Run) -> str:
+    if run.started is None:
+        return ""
+    script = Path(run.started.script)
+    if script.is_absolute() and script.is_relative_to(run.started.root):
+        script = script.relative_to(run.started.root)
+    return script.as_posix()

@@ -1,0 +1,225 @@
+"""One observed run as its events tell it: status, layers, diagnoses that hold, progress."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gradtracer_schemas import (
+    Diagnosis,
+    DiagnosisClearedEvent,
+    DiagnosisRaisedEvent,
+    DiagnosisUpdatedEvent,
+    Event,
+    InterventionEvent,
+    LayerWatched,
+    LayerWatchedEvent,
+    Observation,
+    ObservationEvent,
+    ProbeFault,
+    ProbeFaultEvent,
+    Progress,
+    ProgressEvent,
+    Recipe,
+    RecipeEvent,
+    RunEnded,
+    RunEndedEvent,
+    RunStarted,
+    RunStartedEvent,
+)
+from gradtracer_server.exceptions import JournalUnreadable
+from gradtracer_server.journal import JOURNAL_NAME, JournalReader, Record, Skipped, first_record
+from gradtracer_server.liveness import process_alive
+
+RunStatus = Literal["live", "finished", "interrupted", "failed", "vanished"]
+"""`vanished`: the process is gone and said no goodbye."""
+
+SILENCE_SECONDS = 60.0
+"""How long a run whose process cannot be looked at counts as live after its last write."""
+
+_KEPT_INTERVENTIONS = 1000
+_KEPT_FAULTS = 100
+
+
+@dataclass(slots=True)
+class LayerState:
+    """A watched layer and its latest figures."""
+
+    watched: LayerWatched
+    observation: Observation | None = None
+    observed_step: int | None = None
+    """Training step of `observation`."""
+
+
+class Run:
+    """State of the run in one folder, built from its journal and its socket alike."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.id = folder.name
+        self.journal = JournalReader(folder / JOURNAL_NAME)
+        self.revision = 0
+        """Grows with each change that a reader could see."""
+        self.foreign = 0
+        """Records of another run or rank that were passed over."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self.started: RunStarted | None = None
+        self.started_at: float | None = None
+        self.ended: RunEnded | None = None
+        self.progress: Progress | None = None
+        self.layers: dict[str, LayerState] = {}
+        self.diagnoses: dict[str, Diagnosis] = {}
+        self.interventions: deque[InterventionEvent] = deque(maxlen=_KEPT_INTERVENTIONS)
+        self.faults: deque[ProbeFault] = deque(maxlen=_KEPT_FAULTS)
+        self.recipe: Recipe | None = None
+        self.seq = -1
+        """Last sequence number applied; -1 before the first."""
+        self.step = 0
+        """Training step of the last event."""
+        self.gaps = 0
+        """Events that are known to be missing and cannot be read anywhere."""
+        self._vanished = False
+
+    @property
+    def status(self) -> RunStatus:
+        """How the run stands, by its events and the last `check_process`."""
+        if self.ended is not None:
+            return self.ended.outcome
+        return "vanished" if self._vanished else "live"
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds `.gradtracer` now; `started.root` is where it was in training."""
+        return self.folder.parent.parent.parent
+
+    @property
+    def problems(self) -> int:
+        """Journal lines that could not be read."""
+        return self.journal.problems
+
+    @property
+    def observed(self) -> bool:
+        """Whether the run has figures of a layer, or has ended and so will have no more."""
+        return self.ended is not None or any(s.observation for s in self.layers.values())
+
+    def read_header(self) -> bool:
+        """Learn `started` from the journal's first line alone; whether there is one."""
+        if self.started is None:
+            match first_record(self.journal.path):
+                case RunStartedEvent(body=started, time=started_at):
+                    self.started = started
+                    self.started_at = started_at
+                case _:
+                    pass
+        return self.started is not None
+
+    def accept(self, record: Record) -> bool:
+        """Apply the next record; False when records before it are missing: call `catch_up`."""
+        if record.seq > self.seq + 1:
+            return False
+        if record.seq == self.seq + 1:
+            self._apply(record)
+        return True
+
+    def accept_all(self, records: list[Record]) -> None:
+        """Apply records from the socket; fills gaps from the journal, or else counts them."""
+        for record in records:
+            if self.accept(record):
+                continue
+            self.catch_up()
+            if not self.accept(record):
+                self.gaps += record.seq - self.seq - 1
+                self._apply(record)
+
+    def catch_up(self) -> bool:
+        """Apply what the journal has beyond `seq`; whether it could be read."""
+        generation = self.journal.generation
+        try:
+            for batch in self.journal.batches():
+                if self.journal.generation != generation:
+                    generation = self.journal.generation
+                    self._forget()
+                    self.revision += 1
+                for record in batch:
+                    if record.seq > self.seq:
+                        self.gaps += record.seq - self.seq - 1
+                        self._apply(record)
+        except JournalUnreadable:
+            return False
+        return True
+
+    def check_process(self, alive: Callable[[int, str], bool | None] = process_alive) -> bool:
+        """Look whether the writing process still lives; whether the status changed by it."""
+        if self.ended is not None:
+            return False
+        before = self._vanished
+        answer: bool | None = False
+        if self.started is not None and self.started.host == socket.gethostname():
+            answer = alive(self.started.pid, self.started.process_started)
+        elif self.started is not None:
+            answer = None
+        self._vanished = not (self._written_lately() if answer is None else answer)
+        if self._vanished and not before:
+            self.catch_up()
+        changed = self._vanished != before
+        self.revision += changed
+        return changed
+
+    def _written_lately(self) -> bool:
+        try:
+            written = self.journal.path.lstat().st_mtime
+        except OSError:
+            return False
+        return time.time() - written < SILENCE_SECONDS
+
+    def _apply(self, record: Record) -> None:
+        self.seq = record.seq
+        if isinstance(record, Skipped):
+            return
+        if record.run != self.id or record.rank != 0:
+            self.foreign += 1
+            return
+        self.step = max(self.step, record.step)
+        self._change(record)
+        self.revision += 1
+
+    def _change(self, event: Event) -> None:
+        match event:
+            case ObservationEvent(body=observation):
+                layer = self.layers.get(observation.layer)
+                if layer is not None:
+                    layer.observation = observation
+                    layer.observed_step = event.step
+            case ProgressEvent(body=progress):
+                self.progress = progress
+            case DiagnosisRaisedEvent(body=diagnosis) | DiagnosisUpdatedEvent(body=diagnosis):
+                self.diagnoses[diagnosis.id] = diagnosis
+            case DiagnosisClearedEvent(body=cleared):
+                self.diagnoses.pop(cleared.id, None)
+            case LayerWatchedEvent(body=watched):
+                self._watch(watched)
+            case InterventionEvent():
+                self.interventions.append(event)
+            case RecipeEvent(body=recipe):
+                self.recipe = recipe
+            case ProbeFaultEvent(body=fault):
+                self.faults.append(fault)
+            case RunStartedEvent(body=started):
+                self.started = started
+                self.started_at = event.time
+            case RunEndedEvent(body=ended):
+                self.ended = ended
+
+    def _watch(self, watched: LayerWatched) -> None:
+        known = self.layers.get(watched.layer)
+        if known is None:
+            self.layers[watched.layer] = LayerState(watched)
+        else:
+            known.watched = watched
