@@ -1,0 +1,74 @@
+"""What the client said it can do, resolved once at `initialize`.
+
+Features ask this struct, never the raw capabilities: every default lives here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lsprotocol import types
+from pygls.capabilities import get_capability
+
+
+@dataclass(frozen=True)
+class ClientSupport:
+    """The client's abilities that change what the server sends."""
+
+    markdown_hover: bool = False
+    """Hovers may be markdown; else they are plain text."""
+    diagnostic_data: bool = False
+    """The client hands `Diagnostic.data` back with a code action request."""
+    diagnostic_related: bool = False
+    """Diagnostics may name other places."""
+    code_action_literals: bool = False
+    """Code actions may be more than commands."""
+    code_action_preferred: bool = False
+    """`isPreferred` means something to the client."""
+    code_action_disabled: bool = False
+    """The client shows why an action cannot be applied."""
+    code_action_resolves_edit: bool = False
+    """The edit of a code action may come later, by `codeAction/resolve`."""
+    document_changes: bool = False
+    """Edits may name the version of the text they are for."""
+    work_done_progress: bool = False
+    """The server may open a progress report."""
+    configuration: bool = False
+    """The server may ask for settings."""
+    watches_files: bool = False
+    """The server may ask the client to watch files."""
+
+    @classmethod
+    def of(cls, client: types.ClientCapabilities) -> ClientSupport:
+        """Read the capabilities; what is absent is not supported."""
+        formats = get_capability(client, "text_document.hover.content_format") or []
+        resolves = (
+            get_capability(client, "text_document.code_action.resolve_support.properties") or []
+        )
+        action_data = get_capability(client, "text_document.code_action.data_support", False)
+        literals = get_capability(client, "text_document.code_action.code_action_literal_support")
+        return cls(
+            markdown_hover=types.MarkupKind.Markdown in formats,
+            diagnostic_data=get_capability(
+                client, "text_document.publish_diagnostics.data_support", False
+            ),
+            diagnostic_related=get_capability(
+                client, "text_document.publish_diagnostics.related_information", False
+            ),
+            code_action_literals=literals is not None,
+            code_action_preferred=get_capability(
+                client, "text_document.code_action.is_preferred_support", False
+            ),
+            code_action_disabled=get_capability(
+                client, "text_document.code_action.disabled_support", False
+            ),
+            code_action_resolves_edit="edit" in resolves and action_data,
+            document_changes=get_capability(
+                client, "workspace.workspace_edit.document_changes", False
+            ),
+            work_done_progress=get_capability(client, "window.work_done_progress", False),
+            configuration=get_capability(client, "workspace.configuration", False),
+            watches_files=get_capability(
+                client, "workspace.did_change_watched_files.dynamic_registration", False
+            ),
+        )

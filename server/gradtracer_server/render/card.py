@@ -1,0 +1,168 @@
+"""What there is to say about a layer, before it is markdown or plain text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gradtracer_schemas import RULES, Diagnosis, Evidence, LayerWatched
+from gradtracer_server.render.figures import Figure, figures
+from gradtracer_server.render.numbers import count, number, p_value, percent
+
+if TYPE_CHECKING:
+    from gradtracer_server.runs import LayerState, Run
+
+BEFORE_EDIT = "Measured before this edit."
+"""Stands where the text is no longer the text that ran."""
+
+_SAMPLE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One diagnosis as a heading and a paragraph."""
+
+    type: str
+    title: str
+    sentences: list[str]
+    confidence: str
+    outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A layer, its figures and its verdicts."""
+
+    layer: str
+    kind: str
+    """Class, shape, dtype, device."""
+    status: str
+    """How the run stands."""
+    outdated: bool = False
+    figures: list[Figure] = field(default_factory=list[Figure])
+    verdicts: list[Verdict] = field(default_factory=list[Verdict])
+    notes: list[str] = field(default_factory=list[str])
+
+
+def layer_card(
+    state: LayerState, run: Run, verdicts: Sequence[Verdict] = (), *, outdated: bool = False
+) -> Card:
+    """The card of a watched layer."""
+    notes: list[str] = []
+    if not state.watched.trainable:
+        notes.append("Frozen: only its exposure is measured.")
+    if state.observation is None:
+        notes.append("No figures yet.")
+    return Card(
+        layer=state.watched.layer,
+        kind=layer_kind(state.watched),
+        status=run_status(run, state.observed_step),
+        outdated=outdated,
+        figures=figures(state.observation.values) if state.observation else [],
+        verdicts=list(verdicts),
+        notes=notes,
+    )
+
+
+def verdict(diagnosis: Diagnosis, *, outdated: bool = False) -> Verdict:
+    """Premise, implication, action, effect, and how sure."""
+    rule = RULES.get(diagnosis.type)
+    sentences = [
+        diagnosis.premise,
+        diagnosis.implies,
+        diagnosis.action,
+        diagnosis.expected_effect,
+    ]
+    if diagnosis.risk:
+        sentences.append(f"Risk: {diagnosis.risk}")
+    if diagnosis.rows is not None and diagnosis.rows.sample:
+        sample = diagnosis.rows.sample[:_SAMPLE]
+        rest = diagnosis.rows.count - len(sample)
+        named = ", ".join(str(row) for row in sample)
+        sentences.append(f"Rows {named}{f' and {count(rest)} more' if rest > 0 else ''}.")
+    return Verdict(
+        type=diagnosis.type,
+        title=rule.title if rule else diagnosis.type,
+        sentences=[_sentence(text) for text in sentences if text.strip()],
+        confidence=confidence(diagnosis),
+        outdated=outdated,
+    )
+
+
+def confidence(diagnosis: Diagnosis) -> str:
+    """`97 % confident (test name, p = 0.003, n = 1,682)`."""
+    return f"{percent(diagnosis.confidence)} confident ({evidence(diagnosis.evidence[0])})"
+
+
+def evidence(finding: Evidence) -> str:
+    """The deciding test of a diagnosis with its n."""
+    parts = [finding.test] if finding.test else []
+    if finding.p_value is not None:
+        parts.append(p_value(finding.p_value))
+    if finding.interval is not None:
+        low, high = finding.interval
+        unit = f" {finding.unit}" if finding.unit else ""
+        parts.append(
+            f"{percent(finding.interval_level)} interval {number(low)} to {number(high)}{unit}"
+        )
+    parts.append(f"n = {count(finding.n)}")
+    return ", ".join(parts)
+
+
+def run_status(run: Run, observed_step: int | None = None) -> str:
+    """`Live: step 1,234 of 5,000. Figures of step 1,200.`"""
+    step = run.progress.step if run.progress else run.step
+    total = run.progress.total_steps if run.progress else None
+    at = f"step {count(step)}" + (f" of {count(total)}" if total else "")
+    match run.status:
+        case "live":
+            parts = [at, *progress_parts(run)]
+            text = f"Live: {', '.join(parts)}."
+        case "finished":
+            text = f"Run of {_when(run)}, finished at {at}."
+        case "interrupted":
+            text = f"Run of {_when(run)}, interrupted at {at}."
+        case "failed":
+            failure = run.ended.failure if run.ended else None
+            reason = f" with {failure.exception}" if failure else ""
+            text = f"Run of {_when(run)}, failed at {at}{reason}."
+        case "vanished":
+            text = f"Run of {_when(run)}, ended without a goodbye at {at}."
+    if observed_step is not None and observed_step != step:
+        text += f" Figures of step {count(observed_step)}."
+    return text
+
+
+def progress_parts(run: Run) -> list[str]:
+    """Loss and speed of a live run."""
+    parts: list[str] = []
+    if run.progress is not None and run.progress.loss is not None:
+        parts.append(f"loss {number(run.progress.loss)}")
+    if run.progress is not None and run.progress.steps_per_second:
+        parts.append(f"{number(run.progress.steps_per_second)} steps/s")
+    return parts
+
+
+def layer_kind(watched: LayerWatched) -> str:
+    """`Embedding 1,682 × 64, float32 on cpu`."""
+    shape = " × ".join(count(size) for size in watched.shape)
+    return " ".join(part for part in (watched.type, shape) if part) + (
+        f", {watched.dtype} on {watched.device}" if watched.dtype else ""
+    )
+
+
+def _when(run: Run) -> str:
+    if run.started_at is None:
+        return "unknown time"
+    try:
+        moment = time.localtime(run.started_at)
+    except (OverflowError, ValueError, OSError):
+        return "unknown time"
+    return time.strftime("%Y-%m-%d %H:%M", moment)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."

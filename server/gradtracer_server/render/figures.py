@@ -1,0 +1,88 @@
+"""A layer's figures with names and units for people.
+
+A statistic that has no entry here is shown under its own name, so that a newer probe's figures
+appear without a change of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gradtracer_server.render.numbers import count, number, percent
+
+_SHOWN = 40
+"""No table is longer, whatever a journal says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table: what, how much, and between which bounds."""
+
+    label: str
+    value: str
+    interval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    name: str
+    label: str
+    show: Callable[[float], str]
+    unit: str = ""
+    of: str = ""
+    """Statistic the value is a part of: `24.3 of 64`."""
+
+
+def _two_digits(value: float) -> str:
+    return number(value, digits=2)
+
+
+_KNOWN: tuple[_Known, ...] = (
+    _Known("steps", "Steps watched", count),
+    _Known("exposures", "Look-ups", count),
+    _Known("seen_rows", "Rows seen", count, of="rows"),
+    _Known("coverage", "Coverage", percent),
+    _Known("unseen_rows", "Rows never seen", count, of="rows"),
+    _Known("dead_rows", "Dead rows", count, of="rows"),
+    _Known("zombie_rows", "Zombie rows", count, of="rows"),
+    _Known("unknown_rows", "Rows seen too rarely to judge", count, of="rows"),
+    _Known("gini", "Popularity Gini", _two_digits),
+    _Known("entropy", "Exposure entropy", number, unit="nats"),
+    _Known("effective_rank", "Effective rank", number, of="dim"),
+    _Known("update_velocity", "Update of a touched row", number, unit="per step"),
+    _Known("oscillation", "Oscillation ρ", _two_digits),
+    _Known("drift_share", "Movement of rows not in the batch", percent),
+)
+_NAMES = frozenset(known.name for known in _KNOWN)
+_BOUNDS = ("_low", "_high")
+_SIZES = frozenset({"rows", "dim"})
+
+
+def figures(values: Mapping[str, float]) -> list[Figure]:
+    """The table of an observation's values: known statistics first, then the others by name."""
+    table = [_known_figure(known, values) for known in _KNOWN if known.name in values]
+    table += [
+        Figure(name, number(value), _interval(name, number, values))
+        for name, value in sorted(values.items())
+        if name not in _NAMES and name not in _SIZES and not _is_bound(name, values)
+    ]
+    return table[:_SHOWN]
+
+
+def _known_figure(known: _Known, values: Mapping[str, float]) -> Figure:
+    text = known.show(values[known.name])
+    if known.of in values:
+        text = f"{text} of {count(values[known.of])}"
+    if known.unit:
+        text = f"{text} {known.unit}"
+    return Figure(known.label, text, _interval(known.name, known.show, values))
+
+
+def _interval(name: str, show: Callable[[float], str], values: Mapping[str, float]) -> str:
+    low, high = (values.get(name + bound) for bound in _BOUNDS)
+    return "" if low is None or high is None else f"{show(low)} to {show(high)}"
+
+
+def _is_bound(name: str, values: Mapping[str, float]) -> bool:
+    return any(name.endswith(bound) and name.removesuffix(bound) in values for bound in _BOUNDS)

@@ -1,0 +1,87 @@
+"""A card as markdown for editors that draw it, and as plain text for those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradtracer_server.render.card import BEFORE_EDIT, Card, Verdict
+from gradtracer_server.render.escape import clean, code, markdown
+from gradtracer_server.render.figures import Figure
+
+MAX_CARDS = 5
+"""Layers shown in one hover: a list comprehension may build hundreds on one line."""
+
+
+def hover_markdown(cards: Sequence[Card]) -> str:
+    """The cards as markdown, every word of the journal escaped."""
+    blocks = [_card_markdown(card) for card in cards[:MAX_CARDS]]
+    if more := _more(cards):
+        blocks.append(markdown(more))
+    return "\n\n---\n\n".join(blocks)
+
+
+def hover_plain(cards: Sequence[Card]) -> str:
+    """The cards as plain text, aligned by spaces."""
+    blocks = [_card_plain(card) for card in cards[:MAX_CARDS]]
+    if more := _more(cards):
+        blocks.append(more)
+    return "\n\n".join(blocks)
+
+
+def _card_markdown(card: Card) -> str:
+    blocks = [f"**{code(card.layer)}** {markdown(card.kind)}"]
+    if card.outdated:
+        blocks.append(f"*{markdown(BEFORE_EDIT)}*")
+    if card.figures:
+        blocks.append(_table(card.figures))
+    blocks += [markdown(note) for note in card.notes]
+    blocks += [_verdict_markdown(verdict, card) for verdict in card.verdicts]
+    blocks.append(f"*{markdown(card.status)}*")
+    return "\n\n".join(blocks)
+
+
+def _table(rows: Sequence[Figure]) -> str:
+    intervals = any(row.interval for row in rows)
+    lines = ["| Figure | Value | 95 % interval |", "|:--|--:|--:|"]
+    if not intervals:
+        lines = ["| Figure | Value |", "|:--|--:|"]
+    for row in rows:
+        cells = [row.label, row.value, *([row.interval] if intervals else [])]
+        lines.append("| " + " | ".join(markdown(cell, 80) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _verdict_markdown(verdict: Verdict, card: Card) -> str:
+    before = f"*{markdown(BEFORE_EDIT)}* " if verdict.outdated and not card.outdated else ""
+    body = " ".join(markdown(sentence) for sentence in verdict.sentences)
+    return (
+        f"**{markdown(verdict.title, 80)}** ({code(verdict.type)}). "
+        f"{before}{body} {markdown(verdict.confidence)}."
+    )
+
+
+def _card_plain(card: Card) -> str:
+    lines = [f"{clean(card.layer, 120)}: {clean(card.kind)}"]
+    if card.outdated:
+        lines.append(BEFORE_EDIT)
+    if card.figures:
+        labels = max(len(clean(row.label, 80)) for row in card.figures)
+        values = max(len(clean(row.value, 80)) for row in card.figures)
+        for row in card.figures:
+            line = f"  {clean(row.label, 80):<{labels}}  {clean(row.value, 80):>{values}}"
+            lines.append(line + (f"  ({clean(row.interval, 80)})" if row.interval else ""))
+    lines += [clean(note) for note in card.notes]
+    for verdict in card.verdicts:
+        before = f"{BEFORE_EDIT} " if verdict.outdated and not card.outdated else ""
+        body = " ".join(clean(sentence) for sentence in verdict.sentences)
+        lines.append(
+            f"{clean(verdict.title, 80)} ({verdict.type}). "
+            f"{before}{body} {clean(verdict.confidence)}."
+        )
+    lines.append(clean(card.status))
+    return "\n".join(lines)
+
+
+def _more(cards: Sequence[Card]) -> str:
+    hidden = len(cards) - MAX_CARDS
+    return f"and {hidden:,} more layers defined here" if hidden > 0 else ""

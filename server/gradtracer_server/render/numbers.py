@@ -1,0 +1,45 @@
+"""Numbers as people read them: 1,682; 0.87; 24.3; 1.2e-4; 88 %."""
+
+from __future__ import annotations
+
+import math
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separated by commas."""
+    return f"{round(value):,}" if math.isfinite(value) else "not finite"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A measured value to `digits` significant digits; whole numbers are kept whole."""
+    if not math.isfinite(value):
+        return "not finite"
+    size = abs(value)
+    if value == round(value) and size < 1e15:
+        return count(value)
+    if size >= 10**digits:
+        return count(value) if size < 1e15 else f"{value:.{digits - 1}e}"
+    if size < 1e-3:
+        mantissa, _, exponent = f"{value:.{max(digits - 2, 0)}e}".partition("e")
+        return f"{mantissa}e{int(exponent)}"
+    decimals = digits - 1 - math.floor(math.log10(size))
+    return f"{value:,.{max(decimals, 0)}f}"
+
+
+def percent(share: float) -> str:
+    """A share of one as a percentage; never rounds to certainty or to nothing."""
+    if not math.isfinite(share):
+        return "not finite"
+    if 0 < share < 0.01 or 0.99 < share < 1:
+        text = f"{100 * share:.1f}"
+        if text == "100.0":
+            return "over 99.9 %"
+        if text == "0.0":
+            return "under 0.1 %"
+        return f"{text} %"
+    return f"{100 * share:.0f} %"
+
+
+def p_value(value: float) -> str:
+    """A p-value with its sign: `p = 0.003`, `p < 0.0001`."""
+    return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
