@@ -40,10 +40,13 @@ class RunBook:
         """The run in a folder."""
         return self._runs.get(folder)
 
-    def refresh(self) -> bool:
-        """Look for runs again and bring the live ones up to date; whether anything changed."""
+    def refresh(self, folders: Iterable[Path] | None = None) -> bool:
+        """Look for runs again and bring the live ones up to date; whether anything changed.
+
+        `folders`: what `find_runs` found, by a caller that walks the tree on another thread.
+        """
         before = self.revision
-        found = set(find_runs(self.roots))
+        found = set(find_runs(self.roots) if folders is None else folders)
         for folder in self._runs.keys() - found:
             self._changes += 1 + self._runs.pop(folder).revision
         for folder in found - self._runs.keys():
