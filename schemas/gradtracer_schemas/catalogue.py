@@ -39,6 +39,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What a type means, for people."""
 
     type: DiagnosisType
+    """The type the page is about."""
     title: str
     """A noun phrase of at most 60 characters."""
     looks_for: str
