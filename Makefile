@@ -1,0 +1,63 @@
+# Every target sets up .venv by itself. PYTHON is the interpreter it is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+NODE_INSTALLED := node_modules/.package-lock.json
+HAS_NPM := $(shell command -v npm 2>/dev/null)
+NPM_CHECK := $(if $(HAS_NPM),npm-test,npm-missing)
+
+ifeq ($(origin GRADTRACER_DATA),undefined)
+ifneq ($(wildcard ../shared/data/.),)
+export GRADTRACER_DATA := $(abspath ../shared/data)
+endif
+endif
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: setup demo test lint bench generate clean help npm-test npm-missing
+
+setup: $(INSTALLED)  ## Make .venv and install everything into it
+
+demo: $(INSTALLED)  ## Train on MovieLens with a server beside it, and print what it finds
+	$(BIN)/python examples/demo.py
+
+test: lint $(NPM_CHECK)  ## Lint, types and every test; the last lines say what was skipped and why
+	$(BIN)/pytest
+
+lint: $(INSTALLED)  ## Style and types, without tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(INSTALLED)  ## Print the figures: medians, percentiles, ratios
+	@set -e; for file in $(sort $(wildcard tests/bench/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
+
+generate: $(INSTALLED)  ## Write the JSON Schema and the client's types anew
+	$(BIN)/python schemas/generate.py
+
+clean:  ## Remove what these targets made, except runs under .gradtracer
+	rm -rf $(VENV) node_modules client-vscode/out build dist .pytest_cache .ruff_cache .hypothesis
+
+help:  ## Say what each target does
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+npm-test: $(NODE_INSTALLED)
+	npm test --loglevel=error
+
+npm-missing:
+	@echo "npm is not installed: the checks of the TypeScript client are left out"
+
+# torch goes in first and by exact pin: a range would let another package choose its build
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
+	  f"expected Python 3.11 or later, got {v.major}.{v.minor}: run make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(NODE_INSTALLED): package.json package-lock.json client-vscode/package.json
+	npm ci --loglevel=error
+	@touch $@
