@@ -3,6 +3,9 @@
 ServerError
 ├── SettingsError     a setting that is unknown or of the wrong type
 ├── JournalUnreadable a journal that is missing, not a regular file, or may not be read
+├── EditError         an edit of the user's source that is not made
+│   ├── EditConflict  two edits of one text overlap
+│   └── EditRefused   the result would be broken, or is not what was asked for
 └── UsageError        a command that cannot be carried out as it was given
 """
 
@@ -23,3 +26,15 @@ class JournalUnreadable(ServerError):
 
 class UsageError(ServerError):
     """What was asked of a command makes no sense; its text tells what would."""
+
+
+class EditError(ServerError):
+    """An edit that is not made; the source stays as it is."""
+
+
+class EditConflict(EditError):
+    """Two edits of one text overlap."""
+
+
+class EditRefused(EditError):
+    """The result of an edit would be broken, or not what was asked for."""

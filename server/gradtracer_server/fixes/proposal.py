@@ -1,0 +1,48 @@
+"""What a fix is given and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradtracer_schemas import Diagnosis, FixOffer, SourceSite
+from gradtracer_server.source.anchors import Anchor
+from gradtracer_server.source.edits import TextEdit
+from gradtracer_server.source.index import SourceText
+
+Frame = tuple[Path, SourceText, Anchor]
+"""A recorded frame as it stands in the workspace now."""
+
+Edits = dict[Path, list[TextEdit]]
+"""Edits by file; all ranges are of the texts before any edit."""
+
+
+@dataclass(frozen=True)
+class FixContext:
+    """What a fix works from."""
+
+    diagnosis: Diagnosis
+    """The finding to remedy."""
+    offer: FixOffer | None
+    """The remedy to propose; None for all that the diagnosis offers, and suppression."""
+    frames: Callable[[SourceSite], list[Frame]]
+    """The frames of a site that lie inside the workspace, innermost first."""
+
+
+@dataclass(frozen=True)
+class ProposedFix:
+    """A remedy that can be shown, and made when it is not disabled."""
+
+    name: str
+    """Name in the registry, e.g. `reduce-embedding-dim`."""
+    title: str
+    """What it does, in a line."""
+    edits: Callable[[], Edits]
+    """Works the edits out. Raises `EditRefused` where the result would be broken."""
+    kind: str = "quickfix"
+    """Code action kind."""
+    preferred: bool = False
+    """The one to try first."""
+    disabled_reason: str | None = None
+    """Why it cannot be made here; None when it can."""

@@ -1,0 +1,106 @@
+"""From a recorded frame to where its statement stands in the text as it is now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gradtracer_schemas import SourceFrame
+from gradtracer_server.source.binding import binding_in, binding_of, callee_in
+from gradtracer_server.source.broken import find_target, find_verbatim
+from gradtracer_server.source.canonical import canonical
+from gradtracer_server.source.index import Range, SourceText, Statement
+from gradtracer_server.source.statements import enclosing_scope
+
+AnchorState = Literal["exact", "moved", "outdated", "gone"]
+"""`exact`: the statement stands on the recorded line; `moved`: on another, with the same content;
+`outdated`: its place is known, its content has changed; `gone`: not found."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Where a frame's statement stands now."""
+
+    state: AnchorState
+    """How much of it is still so."""
+    range: Range | None
+    """The statement; of a compound one, its header. None when gone."""
+    focus: Range | None
+    """The call in it that built the layer, else the statement. None when gone."""
+    qualname: str
+    """Qualified name of the scope it stands in now; the recorded one when gone."""
+
+
+def resolve(frame: SourceFrame, source: SourceText, near_line: int | None = None) -> Anchor:
+    """Find a frame's statement.
+
+    `near_line`, from 0, says where the recorded line is by now (`Documents.current_line`); without
+    it the search begins at the recorded line itself.
+    """
+    near = near_line if near_line is not None else frame.start_line - 1
+    scope = enclosing_scope(frame.qualname)
+    if not frame.text.strip():
+        here = next((s for s in source.statements_on(near) if s.scope == scope), None)
+        return _gone(frame) if here is None else _anchor(_state(here, frame), here, frame, source)
+    alike = source.statements_like(canonical(frame.text))
+    statement = _choose(alike, near, scope, frame.start_column)
+    if statement is not None:
+        return _anchor(_state(statement, frame), statement, frame, source)
+    if source.broken and (found := find_verbatim(frame.text, source, near)) is not None:
+        exact = found.start.line == frame.start_line - 1
+        return Anchor("exact" if exact else "moved", found, found, frame.qualname)
+    changed = _rebound(frame, source, near, scope)
+    if changed is not None:
+        return _anchor("outdated", changed, frame, source)
+    if source.broken and (found := find_target(frame.text, source, near)) is not None:
+        return Anchor("outdated", found, found, frame.qualname)
+    return _gone(frame)
+
+
+def _state(statement: Statement, frame: SourceFrame) -> AnchorState:
+    return "exact" if statement.line == frame.start_line - 1 else "moved"
+
+
+def _choose(alike: list[Statement], near: int, scope: str, column: int) -> Statement | None:
+    """Of the statements with the recorded content, the one that was recorded."""
+    in_scope = [statement for statement in alike if statement.scope == scope]
+    if in_scope:
+        return min(in_scope, key=lambda s: (abs(s.line - near), abs(s.column - column)))
+    if len(alike) == 1:
+        return alike[0]
+    return next((statement for statement in alike if statement.line == near), None)
+
+
+def _rebound(frame: SourceFrame, source: SourceText, near: int, scope: str) -> Statement | None:
+    """The statement that now binds, in the same scope, what the recorded one bound."""
+    target = binding_in(frame.text)
+    if target is None:
+        return None
+    same = [s for s in source.statements_in(scope) if binding_of(s.node) == target]
+    if not target.names_one_thing and len(same) > 1:
+        # Of several calls of one function none is a version of another: only the place tells.
+        same = [statement for statement in same if statement.line == near]
+    return min(same, key=lambda statement: abs(statement.line - near), default=None)
+
+
+def _anchor(
+    state: AnchorState, statement: Statement, frame: SourceFrame, source: SourceText
+) -> Anchor:
+    whole = source.range_of(statement.node, statement.last)
+    return Anchor(state, whole, _focus(statement, frame, source) or whole, statement.scope)
+
+
+def _focus(statement: Statement, frame: SourceFrame, source: SourceText) -> Range | None:
+    """Range of the recorded call; in a changed statement, of the first call of the same function."""
+    if not frame.expression.strip():
+        return None
+    call = statement.calls.get(canonical(frame.expression))
+    if call is None and (callee := callee_in(frame.expression)):
+        call = next(
+            (c for form, c in statement.calls.items() if form.startswith(f"{callee} (")), None
+        )
+    return None if call is None else source.range_of(call)
+
+
+def _gone(frame: SourceFrame) -> Anchor:
+    return Anchor("gone", None, None, frame.qualname)

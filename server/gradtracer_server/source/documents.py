@@ -1,0 +1,117 @@
+"""Texts by path: the editor's buffer when the file is open, else the file on disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradtracer_server.source.index import Position, Range, SourceText
+from gradtracer_server.source.shift import LineShift
+
+MAX_FILE_BYTES = 5 * 1024 * 1024
+"""A larger file is no source that someone wrote."""
+MAX_CACHED_FILES = 128
+"""Parsed files of the disk kept at a time."""
+
+Change = tuple[Range | None, str]
+"""New text for a range, or for the whole document."""
+
+_Stamp = tuple[int, int, int]
+
+
+class Documents:
+    """What the user's files say now. Not for use by several threads at once."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, _Document] = {}
+        self._cached: OrderedDict[Path, tuple[_Stamp, SourceText | None]] = OrderedDict()
+
+    def open(self, path: Path, text: str, version: int) -> None:
+        """A buffer takes the file's place."""
+        document = _Document(SourceText.parse(text), version)
+        for name in _names(path):
+            self._open[name] = document
+
+    def apply(self, path: Path, changes: Sequence[Change], version: int) -> None:
+        """Edits of an open buffer, each made to the result of the one before."""
+        document = self._open.get(path)
+        if document is None:
+            return
+        for where, new_text in changes:
+            document.change(where, new_text)
+        document.version = version
+
+    def close(self, path: Path) -> None:
+        """The file on disk counts again."""
+        document = self._open.get(path)
+        self._open = {name: other for name, other in self._open.items() if other is not document}
+
+    def get(self, path: Path) -> SourceText | None:
+        """The text; None for a file that is missing, not UTF-8, not a file, or over 5 MB."""
+        document = self._open.get(path)
+        return document.source if document is not None else self._from_disk(path)
+
+    def version(self, path: Path) -> int | None:
+        """The editor's version of an open buffer."""
+        document = self._open.get(path)
+        return None if document is None else document.version
+
+    def current_line(self, path: Path, line: int) -> int:
+        """Where a line of the text as it was opened is by now; both from 0."""
+        document = self._open.get(path)
+        return line if document is None else document.shift.current(line)
+
+    def _from_disk(self, path: Path) -> SourceText | None:
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            self._cached.pop(path, None)
+            return None
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._cached.get(path)
+        if known is None or known[0] != stamp:
+            known = (stamp, _read(path, status))
+            self._cached[path] = known
+        self._cached.move_to_end(path)
+        while len(self._cached) > MAX_CACHED_FILES:
+            self._cached.popitem(last=False)
+        return known[1]
+
+
+class _Document:
+    """An open buffer."""
+
+    def __init__(self, source: SourceText, version: int) -> None:
+        self.source = source
+        self.version = version
+        self.shift = LineShift(source.lines)
+
+    def change(self, where: Range | None, new_text: str) -> None:
+        source = self.source
+        if where is None:
+            end = Position(len(source.lines), 0)
+            where = Range(Position(0, 0), end)
+        start, end = sorted((source.clamp(where.start), source.clamp(where.end)))
+        self.source = source.edit(start, end, new_text)
+        self.shift.apply(source.lines, start, end, new_text)
+
+
+def _names(path: Path) -> set[Path]:
+    try:
+        return {path, path.resolve()}
+    except (OSError, RuntimeError):
+        return {path}
+
+
+def _read(path: Path, status: os.stat_result) -> SourceText | None:
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+        return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        return SourceText.parse(content.decode("utf-8")) if len(content) <= MAX_FILE_BYTES else None
+    except (OSError, UnicodeDecodeError):
+        return None
