@@ -91,7 +91,7 @@ def _anchor(
 
 
 def _focus(statement: Statement, frame: SourceFrame, source: SourceText) -> Range | None:
-    """Range of the recorded call; in a changed statement, of the first call of the same function."""
+    """Range of the recorded call; in a changed statement, of the first to the same function."""
     if not frame.expression.strip():
         return None
     call = statement.calls.get(canonical(frame.expression))

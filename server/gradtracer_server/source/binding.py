@@ -52,8 +52,7 @@ def binding_in(text: str) -> Binding | None:
 def callee_in(expression: str) -> str:
     """Canonical form of what a call calls; empty when the expression is no call."""
     root = parse_bytes(encode(expression.strip())).root_node
-    first = root.named_child(0)
-    inner = first.named_child(0) if first is not None else None
+    inner = next((child for first in root.named_children for child in first.named_children), None)
     return _field(inner, "function") if inner is not None and inner.type == "call" else ""
 
 

@@ -34,7 +34,7 @@ class SourceText:
         return cls(text)
 
     def edit(self, start: Position, end: Position, new_text: str) -> SourceText:
-        """The text with a range replaced. A place beyond a line's or the text's end means that end."""
+        """The text with a range replaced; a place beyond the end of a line or text is that end."""
         start, end = sorted((self.clamp(start), self.clamp(end)))
         first, last = self.offset(start), self.offset(end)
         text = self.text[:first] + new_text + self.text[last:]

@@ -11,9 +11,9 @@ class Workspace:
     """The folders a user has opened."""
 
     def __init__(self, roots: Iterable[Path]) -> None:
-        self.roots = [Path(os.path.abspath(root)) for root in roots]
+        self.roots = [Path(os.path.normpath(root.absolute())) for root in roots]
         """The folders, absolute."""
-        self._real = [Path(os.path.realpath(root)) for root in self.roots]
+        self._real = [root.resolve() for root in self.roots]
 
     def resolve_file(self, file: str, run_root: str, runs_folder_root: Path) -> Path | None:
         """The workspace's own file that a run recorded as `file`; None when there is none.
@@ -22,20 +22,21 @@ class Workspace:
         below `runs_folder_root`, which holds it now: the tree may have moved. A path that leads
         out of the workspace, by `..` or by a link, is not followed: nothing there is touched.
         """
-        if not file or "\0" in file or not os.path.isabs(file):
+        if not file or "\0" in file or not Path(file).is_absolute():
             return None
         recorded = Path(os.path.normpath(file))
         candidates = [recorded]
-        base = Path(os.path.normpath(run_root)) if os.path.isabs(run_root) else None
-        if base is not None and recorded.is_relative_to(base):
-            candidates.append(Path(os.path.abspath(runs_folder_root)) / recorded.relative_to(base))
+        base = Path(os.path.normpath(run_root))
+        if base.is_absolute() and recorded.is_relative_to(base):
+            holder = Path(os.path.normpath(runs_folder_root.absolute()))
+            candidates.append(holder / recorded.relative_to(base))
         return next((found for each in candidates if (found := self._inside(each))), None)
 
     def _inside(self, candidate: Path) -> Path | None:
         # By its name alone first: even to ask about a path outside would touch it.
         if not any(candidate.is_relative_to(root) for root in (*self.roots, *self._real)):
             return None
-        real = Path(os.path.realpath(candidate))
+        real = candidate.resolve()
         for root, real_root in zip(self.roots, self._real, strict=True):
             if real.is_relative_to(real_root):
                 found = root / real.relative_to(real_root)
