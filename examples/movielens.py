@@ -170,7 +170,7 @@ def generate(
     taste = rng.normal(size=(users, 8))
     traits = rng.normal(size=(items, 8))
     traits[contradictory] = 0
-    popularity = -1.5 * np.log(rng.permutation(items) + 20.0)
+    popularity = -2.0 * np.log(rng.permutation(items) + 60.0)
     popularity[dead] = -np.inf
     activity = rng.lognormal(0.0, 0.9, users)
     length = np.clip(interactions * activity / activity.sum(), 20, items // 2).astype(int)
