@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from gradtracer_server.exceptions import JournalUnreadable
 JOURNAL_NAME = "events.jsonl"
 _CHUNK_BYTES = 1 << 20
 _HEAD_BYTES = 256
+_PEEK_BYTES = 1 << 16
 # A pipe without a writer would block the open, and a link may lead out of the run's folder.
 _OPEN_FLAGS = (
     os.O_RDONLY
@@ -147,19 +148,31 @@ def open_regular(path: Path) -> int:
 
 def first_record(path: Path) -> Record | None:
     """The record on the journal's first line; None when there is none that can be read."""
+    return _record_in(path, _first_line)
+
+
+def last_record(path: Path) -> Record | None:
+    """The record on the journal's last whole line; None when there is none that can be read."""
+    return _record_in(path, _last_line)
+
+
+def _first_line(descriptor: int) -> list[bytes]:
+    return os.read(descriptor, _PEEK_BYTES).split(b"\n")[:-1][:1]
+
+
+def _last_line(descriptor: int) -> list[bytes]:
+    os.lseek(descriptor, max(0, os.fstat(descriptor).st_size - _PEEK_BYTES), os.SEEK_SET)
+    return os.read(descriptor, _PEEK_BYTES).split(b"\n")[:-1][-1:]
+
+
+def _record_in(path: Path, read_line: Callable[[int], list[bytes]]) -> Record | None:
     try:
         descriptor = open_regular(path)
     except JournalUnreadable:
         return None
     try:
-        line = b""
-        while chunk := os.read(descriptor, 1 << 14):
-            head, newline, _ = chunk.partition(b"\n")
-            line += head
-            if newline:
-                return decode_event(line)
-            if len(line) > MAX_FRAME_BYTES:
-                return None
+        for line in read_line(descriptor):
+            return decode_event(line)
     except UnknownKind as unknown:
         return Skipped(unknown.kind, unknown.seq)
     except (FrameError, OSError):

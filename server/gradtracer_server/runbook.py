@@ -51,12 +51,13 @@ class RunBook:
             self._changes += 1 + self._runs.pop(folder).revision
         for folder in found - self._runs.keys():
             run = Run(folder)
-            if run.read_header():
+            if run.peek():
                 self._runs[folder] = run
                 self._changes += 1
+        for run in self.runs:
+            run.check_process()
         for run in self.live:
             run.catch_up()
-            run.check_process()
         shown_runs(self._runs.values())
         return self.revision != before
 
@@ -90,9 +91,8 @@ def shown_runs(runs: Iterable[Run]) -> list[Run]:
         if key in chosen:
             continue
         # Older runs are read only when no newer one speaks for their script.
-        if run.seq < 0:
+        if not run.read:
             run.catch_up()
-            run.check_process()
         if run.observed:
             chosen[key] = run
         else:

@@ -33,7 +33,14 @@ from gradtracer_schemas import (
     RunStartedEvent,
 )
 from gradtracer_server.exceptions import JournalUnreadable
-from gradtracer_server.journal import JOURNAL_NAME, JournalReader, Record, Skipped, first_record
+from gradtracer_server.journal import (
+    JOURNAL_NAME,
+    JournalReader,
+    Record,
+    Skipped,
+    first_record,
+    last_record,
+)
 from gradtracer_server.liveness import process_alive
 
 RunStatus = Literal["live", "finished", "interrupted", "failed", "vanished"]
@@ -73,6 +80,7 @@ class Run:
         self.started: RunStarted | None = None
         self.started_at: float | None = None
         self.ended: RunEnded | None = None
+        self.ended_at: float | None = None
         self.progress: Progress | None = None
         self.layers: dict[str, LayerState] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
@@ -109,16 +117,21 @@ class Run:
         """Whether the run has figures of a layer, or has ended and so will have no more."""
         return self.ended is not None or any(s.observation for s in self.layers.values())
 
-    def read_header(self) -> bool:
-        """Learn `started` from the journal's first line alone; whether there is one."""
-        if self.started is None:
-            match first_record(self.journal.path):
-                case RunStartedEvent(body=started, time=started_at):
-                    self.started = started
-                    self.started_at = started_at
-                case _:
-                    pass
-        return self.started is not None
+    @property
+    def read(self) -> bool:
+        """Whether the journal was read, and not only its first and last line."""
+        return self.seq >= 0
+
+    def peek(self) -> bool:
+        """Learn the start and the end from the journal's first and last line; is it a run's?"""
+        first = first_record(self.journal.path)
+        if not isinstance(first, RunStartedEvent) or first.run != self.id:
+            return False
+        self.started, self.started_at = first.body, first.time
+        last = last_record(self.journal.path)
+        if isinstance(last, RunEndedEvent) and last.run == self.id:
+            self.ended, self.ended_at = last.body, last.time
+        return True
 
     def accept(self, record: Record) -> bool:
         """Apply the next record; False when records before it are missing: call `catch_up`."""
@@ -166,7 +179,8 @@ class Run:
         elif self.started is not None:
             answer = None
         self._vanished = not (self._written_lately() if answer is None else answer)
-        if self._vanished and not before:
+        # It may have said goodbye between the last reading and its death.
+        if self._vanished and not before and self.read:
             self.catch_up()
         changed = self._vanished != before
         self.revision += changed
@@ -216,6 +230,7 @@ class Run:
                 self.started_at = event.time
             case RunEndedEvent(body=ended):
                 self.ended = ended
+                self.ended_at = event.time
 
     def _watch(self, watched: LayerWatched) -> None:
         known = self.layers.get(watched.layer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,10 +35,11 @@ RECEIVE_HIGH_WATER_MARK = 20_000
 
 _BATCH = 500
 _JOIN_SECONDS = 5.0
-_ORDERS = "inproc://orders"
 
 OnEvents = Callable[[Path, list[Record]], None]
 """Called on the subscriber's thread with a run folder and what its socket brought."""
+
+_Order = tuple[Path, Connection | None]
 
 
 class Subscriber:
@@ -47,20 +49,19 @@ class Subscriber:
         self.dropped = 0
         """Messages that were foreign or malformed."""
         self._on_events = on_events
-        self._orders: queue.SimpleQueue[tuple[Path, Connection | None]] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._bell: zmq.Socket[bytes] | None = None
         self._thread: threading.Thread | None = None
+        self._bell: socket.socket | None = None
         self._closing = False
 
     def add(self, folder: Path, connection: Connection) -> None:
         """Follow a run; adding it again with another connection replaces the first."""
-        self._order(folder, connection)
+        self._order((folder, connection))
 
     def remove(self, folder: Path) -> None:
         """Follow a run no longer."""
-        self._order(folder, None)
+        self._order((folder, None))
 
     def close(self) -> None:
         """Stop the thread and close every socket; safe to call twice."""
@@ -68,70 +69,76 @@ class Subscriber:
             if self._closing:
                 return
             self._closing = True
-            if self._bell is None or self._context is None or self._thread is None:
+            if self._thread is None:
                 return
-            self._bell.send(b"")
-            self._bell.close(linger=1000)
-        if self._thread is threading.current_thread():
-            return
-        self._thread.join(_JOIN_SECONDS)
-        if not self._thread.is_alive():
-            self._context.term()
+            self._orders.put(None)
+            self._ring()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_SECONDS)
 
-    def _order(self, folder: Path, connection: Connection | None) -> None:
+    def _order(self, order: _Order) -> None:
         with self._lock:
             if self._closing:
                 return
-            self._orders.put((folder, connection))
-            if self._bell is None:
-                self._bell = self._start()
-            self._bell.send(b"")
+            if self._thread is None:
+                self._bell, listener = socket.socketpair()
+                self._bell.setblocking(False)
+                listener.setblocking(False)
+                self._thread = threading.Thread(
+                    target=self._run, args=(listener,), name="gradtracer-subscriber", daemon=True
+                )
+                self._thread.start()
+            self._orders.put(order)
+            self._ring()
 
-    def _start(self) -> zmq.Socket[bytes]:
+    def _ring(self) -> None:
+        """Wake the thread. A full bell has been rung enough; a broken one has no thread behind."""
+        if self._bell is not None:
+            try:
+                self._bell.send(b"!")
+            except OSError:
+                pass
+
+    def _run(self, listener: socket.socket) -> None:
+        """The thread: ZeroMQ's sockets are made, read and closed here and nowhere else."""
         import zmq
 
-        self._context = zmq.Context()
-        bell = self._context.socket(zmq.PAIR)
-        bell.bind(_ORDERS)
-        self._thread = threading.Thread(
-            target=self._run, args=(self._context,), name="gradtracer-subscriber", daemon=True
-        )
-        self._thread.start()
-        return bell
-
-    def _run(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        """The thread: sockets are made, read and closed here and nowhere else."""
-        import zmq
-
-        orders = context.socket(zmq.PAIR)
-        orders.connect(_ORDERS)
-        poller = zmq.Poller()
-        poller.register(orders, zmq.POLLIN)
         followed: dict[Path, _Followed] = {}
+        poller = zmq.Poller()
+        poller.register(listener, zmq.POLLIN)
+        context = zmq.Context()
         try:
-            while not self._closing:
+            going = True
+            while going:
                 ready = dict(poller.poll())
-                if orders in ready:
-                    _drain(orders)
-                    self._carry_out(context, poller, followed)
+                if listener.fileno() in ready:
+                    listener.recv(4096)
+                    going = self._carry_out(context, poller, followed)
                 for folder, run in list(followed.items()):
                     if run.socket in ready:
                         self._deliver(folder, self._receive(run))
         finally:
             for run in followed.values():
                 run.socket.close(linger=0)
-            orders.close(linger=0)
+            context.term()
+            listener.close()
+            if self._bell is not None:
+                self._bell.close()
 
     def _carry_out(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         poller: zmq.Poller,
         followed: dict[Path, _Followed],
-    ) -> None:
+    ) -> bool:
+        """Take the orders that are waiting; False when the last one is to stop."""
         import zmq
 
         while not self._orders.empty():
-            folder, connection = self._orders.get()
+            order = self._orders.get()
+            if order is None:
+                return False
+            folder, connection = order
             old = followed.get(folder)
             if old is not None and old.connection == connection:
                 continue
@@ -147,6 +154,7 @@ class Subscriber:
                 logger.warning("%s: its socket cannot be followed: %s", folder.name, error)
                 continue
             poller.register(followed[folder].socket, zmq.POLLIN)
+        return True
 
     def _receive(self, run: _Followed) -> list[Record]:
         import zmq
@@ -193,30 +201,20 @@ class _Followed:
 def _connect(context: zmq.Context[zmq.Socket[bytes]], connection: Connection) -> zmq.Socket[bytes]:
     import zmq
 
-    socket = context.socket(zmq.SUB)
+    subscription = context.socket(zmq.SUB)
     try:
         public, secret = zmq.curve_keypair()
-        socket.curve_publickey = public
-        socket.curve_secretkey = secret
-        socket.curve_serverkey = connection.server_key.encode("ascii")
-        socket.set(zmq.RCVHWM, RECEIVE_HIGH_WATER_MARK)
-        socket.set(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-        socket.set(zmq.LINGER, 0)
-        socket.set(zmq.IPV6, 1)
-        socket.set(zmq.RECONNECT_IVL_MAX, 5000)
-        socket.set(zmq.SUBSCRIBE, TOPIC)
-        socket.connect(connection.events)
+        subscription.curve_publickey = public
+        subscription.curve_secretkey = secret
+        subscription.curve_serverkey = connection.server_key.encode("ascii")
+        subscription.set(zmq.RCVHWM, RECEIVE_HIGH_WATER_MARK)
+        subscription.set(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        subscription.set(zmq.LINGER, 0)
+        subscription.set(zmq.IPV6, 1)
+        subscription.set(zmq.RECONNECT_IVL_MAX, 5000)
+        subscription.set(zmq.SUBSCRIBE, TOPIC)
+        subscription.connect(connection.events)
     except BaseException:
-        socket.close(linger=0)
+        subscription.close(linger=0)
         raise
-    return socket
-
-
-def _drain(socket: zmq.Socket[bytes]) -> None:
-    import zmq
-
-    try:
-        while True:
-            socket.recv(zmq.NOBLOCK)
-    except zmq.Again:
-        return
+    return subscription
