@@ -5,7 +5,7 @@ Imports no pygls: the editor's server and the headless commands read the same fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,11 +56,18 @@ class Finding:
         return self.frames[0].anchor if self.frames else None
 
 
-def find(runs: Iterable[Run], documents: Documents, workspace: Workspace) -> list[Finding]:
+def find(
+    runs: Iterable[Run],
+    documents: Documents,
+    workspace: Workspace,
+    disabled_types: Collection[str] = (),
+) -> list[Finding]:
     """The findings of the runs that speak for their scripts, one for each layer and type."""
     findings: dict[tuple[object, ...], Finding] = {}
     for run in shown_runs(runs):
         for diagnosis in run.diagnoses.values():
+            if diagnosis.type in disabled_types:
+                continue
             finding = locate(diagnosis, run, documents, workspace)
             # Two scripts may train one model class: the newer run speaks for the shared line.
             findings.setdefault(_key(finding), finding)
