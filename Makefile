@@ -53,6 +53,7 @@ npm-missing:
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
 	  f"expected Python 3.11 or later, got {v.major}.{v.minor}: run make PYTHON=python3.11")'
+	@echo "Setting up $(VENV): once, a few minutes with the download of torch"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
