@@ -20,7 +20,7 @@ def run_example(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
     return subprocess.run(
         [sys.executable, str(SCRIPT), *arguments],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GRADTRACER_FOLDER": str(folder)},
         capture_output=True,
         text=True,
         timeout=100,
@@ -64,3 +64,17 @@ def test_wrong_file_ends_with_one_clear_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
     assert str(wrong) in done.stderr
     assert "expected table sha256" in done.stderr
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_watched_training_leaves_a_journal_and_the_same_metrics(tmp_path: Path) -> None:
+    arguments = ["--epochs", "1", "--dim", "8", "--lr", "3e-2"]
+    watched = run_example(tmp_path, *arguments)
+    alone = run_example(tmp_path, "--no-watch", *arguments)
+    assert watched.returncode == 0, watched.stderr
+    assert METRIC.findall(watched.stdout) == METRIC.findall(alone.stdout)
+    journals = list((tmp_path / ".gradtracer" / "runs").glob("*/events.jsonl"))
+    assert len(journals) == 1
+    bodies = journals[0].read_text(encoding="utf-8")
+    for expected in ("user_emb", "item_emb", "movielens_mf.py", "validation_ndcg_at_10"):
+        assert expected in bodies
