@@ -1,0 +1,66 @@
+"""GradTracer: training dynamics, on the line of code that defines the layer.
+
+    import gradtracer
+    run = gradtracer.watch(model, optimizer=optimizer)
+
+Importing it loads neither torch nor scipy; it begins to note where modules are built, now or when
+torch is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gradtracer.callsite import install as _install_call_sites
+
+if TYPE_CHECKING:
+    from gradtracer.agent import AgentExporter
+    from gradtracer.analyzers.embedding import EmbeddingTracker
+    from gradtracer.audit import AutoFixAuditLogger
+    from gradtracer.callsite import locate_modules as locate
+    from gradtracer.exceptions import GradTracerError, NothingToWatch, SettingsError
+    from gradtracer.run import Run
+    from gradtracer.version import __version__
+    from gradtracer.watching import watch
+
+__all__ = [
+    "AgentExporter",
+    "AutoFixAuditLogger",
+    "EmbeddingTracker",
+    "GradTracerError",
+    "NothingToWatch",
+    "Run",
+    "SettingsError",
+    "__version__",
+    "locate",
+    "watch",
+]
+
+_HOMES = {
+    "AgentExporter": ("gradtracer.agent", "AgentExporter"),
+    "AutoFixAuditLogger": ("gradtracer.audit", "AutoFixAuditLogger"),
+    "EmbeddingTracker": ("gradtracer.analyzers.embedding", "EmbeddingTracker"),
+    "GradTracerError": ("gradtracer.exceptions", "GradTracerError"),
+    "NothingToWatch": ("gradtracer.exceptions", "NothingToWatch"),
+    "Run": ("gradtracer.run", "Run"),
+    "SettingsError": ("gradtracer.exceptions", "SettingsError"),
+    "__version__": ("gradtracer.version", "__version__"),
+    "locate": ("gradtracer.callsite", "locate_modules"),
+    "watch": ("gradtracer.watching", "watch"),
+}
+
+_install_call_sites()
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'gradtracer' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home[0]), home[1])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -88,11 +88,11 @@ RULES: dict[DiagnosisType, Rule] = {
         ),
         Rule(
             type="DEAD_EMBEDDINGS",
-            title="Rows that no example will ever reach",
+            title="Rows that no example reaches",
             looks_for=(
-                "Rows never looked up, less the rows that the exposure counts say are still to "
-                "come (Chao's estimator from the rows seen once and twice, with its 95 % "
-                "interval)."
+                "Rows never looked up, less those that as many look-ups again would reach "
+                "(smoothed Good-Toulmin estimate from the rows seen a few times, with its 95 % "
+                "interval), against 1 % of the table."
             ),
             matters="Dead rows are parameters that are stored, served and never trained.",
             remedies=(
@@ -103,7 +103,9 @@ RULES: dict[DiagnosisType, Rule] = {
                 "Early in the first epoch most unseen rows are expected to come: they are not dead "
                 "yet. `padding_idx` is never counted."
             ),
-            source="Chao, Estimating the population size, Biometrics 43 (1987), eq. 8 and 12.",
+            source=(
+                "Good and Toulmin, Biometrika 43 (1956); Efron and Thisted, Biometrika 63 (1976)."
+            ),
         ),
         Rule(
             type="POPULARITY_BIAS",
@@ -125,8 +127,7 @@ RULES: dict[DiagnosisType, Rule] = {
                 "The exposure is uneven but less so than 80/20, or fewer than 30 rows were seen."
             ),
             source=(
-                "Yitzhaki and Schechtman, The Gini Methodology (2013), ch. 9; Pareto alpha = "
-                "log4(5)."
+                "Yitzhaki and Schechtman, The Gini Methodology (2013); Pareto alpha = log4(5)."
             ),
         ),
         Rule(
@@ -146,7 +147,7 @@ RULES: dict[DiagnosisType, Rule] = {
                 "too strong weight decay or a loss without negatives."
             ),
             silent_when="Fewer rows than four times the width have been seen.",
-            source="Roy and Vetterli, The effective rank, EUSIPCO (2007), eq. 1.",
+            source="Roy and Vetterli, The effective rank, EUSIPCO (2007), sec. 2.",
         ),
         Rule(
             type="EMBEDDING_DRIFT",

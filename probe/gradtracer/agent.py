@@ -1,0 +1,66 @@
+"""AgentExporter: diagnoses as JSON for programs and coding agents."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from gradtracer.analyzers.embedding import EmbeddingTracker
+
+
+class AgentExporter:
+    """JSON under the original system's keys; newer keys stand beside them."""
+
+    @classmethod
+    def export_embedding(cls, tracker: EmbeddingTracker, save: bool = False) -> str:
+        """Report on one table.
+
+        `{"gradtracer_embedding_report": {layer, embedding_stats, diagnostics, ...}}`, where
+        `diagnostics` is a list of diagnoses, or `{"status": "HEALTHY ..."}` when no test rejects.
+
+        Args:
+            tracker: a tracker, attached or detached.
+            save: also write it beside the journal, as `<layer>.json`.
+        """
+        from gradtracer.analyzers.embedding import summarize
+        from gradtracer.diagnoses.book import DiagnosisBook
+
+        figures = tracker.figures()
+        summary = summarize(figures)
+        book = DiagnosisBook(tracker.run.id, tracker.name, tracker.site, {})
+        book.update(tracker.findings(figures), tracker.run.step, final=True)
+        diagnostics: Any = [msgspec.to_builtins(diagnosis) for diagnosis in book.active]
+        if not diagnostics:
+            diagnostics = {
+                "status": "HEALTHY: no test finds anything wrong with this table "
+                f"after {figures.unseen.look_ups:,} look-ups."
+            }
+        report = {
+            "gradtracer_embedding_report": {
+                "layer": tracker.name,
+                "embedding_stats": {
+                    "num_embeddings": summary["num_embeddings"],
+                    "active_coverage_pct": round(summary["coverage_pct"], 1),
+                    "popularity_gini": round(summary["gini"], 3),
+                },
+                "diagnostics": diagnostics,
+                "run": tracker.run.id,
+                "step": tracker.run.step,
+                "site": msgspec.to_builtins(tracker.site),
+                "values": {key: value for key, value in summary.items() if _plain(value)},
+            }
+        }
+        text = json.dumps(report, indent=2)
+        if save:
+            folder = Path(tracker.run.root) / ".gradtracer" / "runs" / tracker.run.id
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{tracker.name}.json").write_text(text + "\n", encoding="utf-8")
+        return text
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, int | float)

@@ -1,0 +1,1 @@
+"""Trackers: what a user attaches to a layer."""

@@ -1,0 +1,381 @@
+"""EmbeddingTracker: everything known about one embedding table while it trains."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from gradtracer.analyzers.table_figures import TableFigures, measure, observation
+from gradtracer.analyzers.table_observer import TableObserver
+from gradtracer.analyzers.table_report import table_report
+from gradtracer.audit import AutoFixAuditLogger
+from gradtracer.auto_fix.shrinkage import Arms, split_arms, treatment
+from gradtracer.callsite import call_site, locate_module
+from gradtracer.diagnoses import EMBEDDING
+from gradtracer.diagnoses.book import DiagnosisBook
+from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding
+from gradtracer.exceptions import NothingToWatch
+from gradtracer.statistics.movement import MovementTotals
+from gradtracer.stepping import add_watcher, forget_matches, remove_watcher
+from gradtracer_schemas import (
+    Diagnosis,
+    Intervention,
+    InterventionEvent,
+    LayerWatched,
+    ObservationEvent,
+    ProbeFault,
+    ProbeFaultEvent,
+    SourceSite,
+)
+
+if TYPE_CHECKING:
+    from gradtracer.run import Run
+
+_log = logging.getLogger("gradtracer")
+
+
+class EmbeddingTracker:
+    """Observes one `nn.Embedding` or `nn.EmbeddingBag`.
+
+    Attach it once; the forward pass and the optimizer's step do the rest. `step()` may still be
+    called in the loop, as the original system required, and is then harmless.
+
+    Args:
+        embedding_layer: the table.
+        name: layer name in reports; by default the attribute it was assigned to.
+        auto_fix: shrink the updates of rows named by ZOMBIE_EMBEDDINGS.
+        track_interval: follow gradients at 1/track_interval of the steps, in bursts. Exposure is
+            counted at every step.
+        run: the run to report to; by default the process's current one, begun when needed.
+
+    Raises:
+        NothingToWatch: `embedding_layer` is no embedding.
+    """
+
+    def __init__(
+        self,
+        embedding_layer: nn.Embedding | nn.EmbeddingBag,
+        name: str | None = None,
+        auto_fix: bool = False,
+        track_interval: int = 1,
+        *,
+        run: Run | None = None,
+        site: SourceSite | None = None,
+        watch_site: SourceSite | None = None,
+    ) -> None:
+        if not isinstance(embedding_layer, nn.Embedding | nn.EmbeddingBag):
+            raise NothingToWatch(
+                "expected an nn.Embedding or nn.EmbeddingBag, got "
+                f"{type(embedding_layer).__name__}; pass e.g. EmbeddingTracker(model.item_emb)"
+            )
+        if run is None:
+            from gradtracer.run import current_run
+
+            run = current_run()
+        self.layer = embedding_layer
+        self.run = run
+        self.site = locate_module(embedding_layer) if site is None else site
+        self.name = run.unique_layer_name(name or self.site.attribute or "embedding")
+        self.num_embeddings = embedding_layer.num_embeddings
+        self.embedding_dim = embedding_layer.embedding_dim
+        self.auto_fix = auto_fix
+        self.track_interval = max(1, int(track_interval))
+        self.audit_logger = AutoFixAuditLogger(run.id, run.root) if auto_fix else None
+        self.steps = 0
+        self._active = run.observing
+        self._optimizer_seen = False
+        self._measuring = threading.Lock()
+        self._movement: MovementTotals | None = None
+        self._arms: Arms | None = None
+        self._weight: torch.Tensor = embedding_layer.weight
+        self._observer = self._observe()
+        watch = call_site() if watch_site is None else watch_site
+        self._book = DiagnosisBook(
+            run.id, self.name, self.site, {"watch": watch} if watch.frames else {}
+        )
+        if not self._active:
+            return
+        self._handle = embedding_layer.register_forward_hook(_ForwardHook(self), with_kwargs=True)
+        add_watcher(self)
+        run.attach(self, self._declaration(watch))
+
+    def _observe(self) -> TableObserver:
+        return TableObserver(
+            self._weight.detach(),
+            track_interval=self.track_interval,
+            seed=self.run.settings.seed,
+            padding_idx=self.layer.padding_idx,
+        )
+
+    def _declaration(self, watch: SourceSite) -> LayerWatched:
+        return LayerWatched(
+            layer=self.name,
+            type=type(self.layer).__name__,
+            shape=list(self._weight.shape),
+            dtype=str(self._weight.dtype).removeprefix("torch."),
+            device=str(self._weight.device),
+            trainable=self._weight.requires_grad,
+            site=self.site,
+            watch=watch,
+            settings={"auto_fix": self.auto_fix, "track_interval": self.track_interval},
+        )
+
+    # In the training thread: nothing below may raise, wait for the device, or cost O(table).
+
+    def parameters(self) -> Iterable[torch.Tensor]:
+        """The observed parameter, as it is now."""
+        return (self.layer.weight,)
+
+    def looked_up(self, ids: torch.Tensor) -> None:
+        """Called after a forward pass that succeeded."""
+        if not (self._active and self.layer.training and torch.is_grad_enabled()):
+            return
+        try:
+            self._follow_parameter()
+            self._observer.look_up(ids, trains=self._weight.requires_grad)
+        except Exception:
+            self._fail("counting look-ups")
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Called right before the optimizer that holds the table steps."""
+        self._optimizer_seen = True
+        if not self._active:
+            return
+        try:
+            with torch.no_grad():
+                self._observer.before_step(self._weight, self._weight.grad)
+        except Exception:
+            self._fail("following the gradient")
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Called right after."""
+        if not self._active:
+            return
+        try:
+            with torch.no_grad():
+                self._observer.after_step(self._weight)
+            self.steps += 1
+            self.run.stepped(self)
+        except Exception:
+            self._fail("following the update")
+
+    def step(self) -> None:
+        """Kept for loops written for the original system; needed only without an optimizer.
+
+        Where the updates are written by hand, call it after them, before gradients are cleared.
+        """
+        if self._optimizer_seen or not self._active:
+            return
+        try:
+            with torch.no_grad():
+                self._observer.before_step(self._weight, self._weight.grad)
+                self._observer.after_step(self._weight)
+            self.steps += 1
+            self.run.stepped(self)
+        except Exception:
+            self._fail("following the update")
+
+    def _follow_parameter(self) -> None:
+        weight = self.layer.weight
+        if weight is self._weight and weight.device == self._observer.device:
+            return
+        self._weight = weight
+        self._observer = self._observe()
+        self._movement = None
+        forget_matches()
+        _log.info("%s: its weight was replaced or moved; observation starts anew", self.name)
+
+    def _fail(self, doing: str) -> None:
+        """Switch off, say so once, and let the training go on."""
+        self._active = False
+        _log.exception("GradTracer stopped observing %s while %s", self.name, doing)
+        fault = ProbeFault(
+            layer=self.name,
+            message=f"stopped observing while {doing}; training is not affected",
+            traceback=traceback.format_exc()[-4_000:],
+        )
+        self.run.emit(ProbeFaultEvent, fault)
+
+    def forget(self) -> None:
+        """Become inert: this is a copy in another process."""
+        self._active = False
+
+    # In the reporting thread, or when the user asks.
+
+    def figures(self) -> TableFigures:
+        """Measure everything now. O(N log N); waits for the device."""
+        with self._measuring, torch.no_grad():
+            return measure(
+                self.name,
+                self._observer,
+                self._weight,
+                self.layer.padding_idx,
+                self.run.settings,
+                self._movement,
+            )
+
+    def publish(self, *, final: bool = False) -> None:
+        """Measure, stream the figures, and say what changed among the diagnoses."""
+        figures = self.figures()
+        self._movement = figures.movement
+        self.run.emit(ObservationEvent, observation(figures))
+        for event_class, body in self._book.update(
+            self.findings(figures), self.run.step, final=final
+        ):
+            self.run.emit(event_class, body)
+        if self.auto_fix and not final and self._active:
+            self._treat(figures)
+
+    def findings(self, figures: TableFigures | None = None) -> list[Finding]:
+        """What the tests say now, without hysteresis."""
+        figures = self.figures() if figures is None else figures
+        return [
+            finding
+            for examine in EMBEDDING
+            if (finding := examine(figures, self.run.settings)) is not None
+        ]
+
+    @property
+    def diagnoses(self) -> list[Diagnosis]:
+        """Diagnoses that hold in the stream."""
+        return self._book.active
+
+    def _treat(self, figures: TableFigures) -> None:
+        settings = self.run.settings
+        arms = split_arms(figures, holdout=settings.auto_fix_holdout, seed=settings.seed)
+        previous = self._arms
+        self._observer.treatment = treatment(arms, self._weight)
+        same = previous is not None and np.array_equal(arms.treated, previous.treated)
+        if same or (previous is None and arms.treated.size == 0):
+            return
+        self._arms = arms
+        mean = float(arms.scales.mean()) if arms.scales.size else 1.0
+        rows: list[int] = arms.treated.tolist()
+        self.run.emit(
+            InterventionEvent,
+            Intervention(
+                layer=self.name,
+                action="shrink-updates" if rows else "stop",
+                rows=len(rows),
+                held_out=int(arms.held_out.size),
+                holdout=settings.auto_fix_holdout,
+                seed=settings.seed,
+                mean_scale=mean,
+                reason=f"ZOMBIE_EMBEDDINGS names {figures.zombies.rows.size} rows",
+                sample=rows[:MAX_SAMPLE],
+            ),
+        )
+        if self.audit_logger is not None:
+            self.audit_logger.log_intervention(
+                self.run.step,
+                self.name,
+                "zombie_penalty",
+                rows,
+                [round(s, 4) for s in arms.scales.tolist()],
+                held_out=arms.held_out.tolist(),
+                seed=settings.seed,
+            )
+
+    # As in the original system, with the same meanings.
+
+    def dead_embeddings(self) -> list[int]:
+        """Rows never looked up in training; `padding_idx` is none of them."""
+        figures = self.figures()
+        return np.flatnonzero((figures.counts == 0) & figures.valid).tolist()
+
+    def zombie_embeddings(self, threshold: float | None = None) -> list[int]:
+        """Rows named by the zombie tests, strongest first.
+
+        `threshold` is accepted for old callers and has no use: the tests set their own level.
+        """
+        return self.figures().zombies.rows.tolist()
+
+    def starvation_index(self) -> npt.NDArray[np.float32]:
+        """`[N]` 0 to 1: how far a seen row's look-ups fall short of the median; 0 when unseen."""
+        counts = self.figures().counts
+        seen = counts > 0
+        median = float(np.median(counts[seen])) if seen.any() else 1.0
+        return (np.clip(1.0 - counts / median, 0.0, 1.0) * seen).astype(np.float32)
+
+    def effective_rank(self, max_samples: int | None = None) -> float:
+        """Effective rank of the rows seen; of all rows while none was seen."""
+        rank = self.figures().rank
+        return rank.value if rank is not None else 1.0
+
+    def popularity_bias(self) -> dict[str, float]:
+        """`gini` and `entropy` (nats) of exposure over rows seen, `coverage` of the table."""
+        figures = self.figures()
+        return {
+            "gini": figures.gini.value if figures.gini else 0.0,
+            "entropy": figures.entropy,
+            "coverage": figures.coverage,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The original's keys, and the observation's values beside them."""
+        return summarize(self.figures())
+
+    def report(self) -> None:
+        """Print a report to standard output."""
+        figures = self.figures()
+        print(table_report(figures, self.findings(figures)))  # noqa: T201
+
+    def detach(self) -> None:
+        """Stop observing; figures stay readable. A second call does nothing."""
+        if self._active:
+            self._active = False
+            self._handle.remove()
+            remove_watcher(self)
+            self._observer.treatment = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EmbeddingTracker:
+        """The same tracker: a copied model is another model, which this one does not observe."""
+        return self
+
+
+def summarize(figures: TableFigures) -> dict[str, Any]:
+    """Figures under the original system's names, then under ours."""
+    rank = figures.rank.value if figures.rank is not None else 1.0
+    named = int(figures.zombies.rows.size)
+    return {
+        "num_embeddings": int(figures.counts.size),
+        "dead_count": figures.unseen.unseen,
+        "dead_pct": 100.0 * figures.unseen.unseen / max(1, figures.rows),
+        "zombie_count": named,
+        "zombie_pct": 100.0 * named / max(1, figures.rows),
+        "coverage_pct": 100.0 * figures.coverage,
+        "gini": figures.gini.value if figures.gini else 0.0,
+        "effective_rank": rank,
+        "rank_utilization": 100.0 * rank / max(1, min(figures.rows, figures.dim)),
+        **observation(figures).values,
+    }
+
+
+class _ForwardHook:
+    """Holds the tracker weakly, and is left out of copies and checkpoints of the model."""
+
+    def __init__(self, tracker: EmbeddingTracker | None) -> None:
+        self._tracker = weakref.ref(tracker) if tracker is not None else None
+
+    def __call__(
+        self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any
+    ) -> None:
+        tracker = self._tracker() if self._tracker is not None else None
+        if tracker is not None:
+            tracker.looked_up(args[0] if args else kwargs["input"])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ForwardHook:
+        return _ForwardHook(None)
+
+    def __reduce__(self) -> tuple[type[_ForwardHook], tuple[None]]:
+        return (_ForwardHook, (None,))

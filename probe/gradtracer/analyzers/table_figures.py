@@ -1,0 +1,168 @@
+"""Figures of a table, computed from its observer by the reporting thread."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gradtracer.analyzers.table_observer import TableObserver
+from gradtracer.settings import Settings
+from gradtracer.statistics.effective_rank import EffectiveRank, effective_rank
+from gradtracer.statistics.gini import Gini, exposure_entropy, gini, lorenz_curve
+from gradtracer.statistics.movement import DriftShare, MovementTotals, drift_share
+from gradtracer.statistics.unseen import Unseen, unseen_rows
+from gradtracer.statistics.zombie_rows import ZombieRows, zombie_rows
+from gradtracer_schemas import Observation
+
+
+class TableFigures(NamedTuple):
+    """One report on a table. Row arrays exclude nothing; `padding_idx` counts as never seen."""
+
+    layer: str
+    rows: int
+    """Rows that can be looked up: all but `padding_idx`."""
+    dim: int
+    steps: int
+    """Tracked steps."""
+    counts: npt.NDArray[np.int64]
+    """`[N]` look-ups; 0 at `padding_idx`."""
+    valid: npt.NDArray[np.bool_]
+    """`[N]` false at `padding_idx`."""
+    gini: Gini | None
+    entropy: float
+    unseen: Unseen
+    rank: EffectiveRank | None
+    zombies: ZombieRows
+    noise_energy: float
+    signal_share: npt.NDArray[np.float64]
+    """`[N]` 1 - V/E, held to 0 to 1."""
+    velocity: float | None
+    """Mean L2 norm of a touched row's update since the last report."""
+    drift: DriftShare | None
+    nonfinite_steps: int
+    movement: MovementTotals
+
+    @property
+    def coverage(self) -> float:
+        """Share of rows seen."""
+        return 1.0 - self.unseen.unseen / self.rows if self.rows else 0.0
+
+
+def measure(
+    layer: str,
+    observer: TableObserver,
+    weight: torch.Tensor,
+    padding_idx: int | None,
+    settings: Settings,
+    previous: MovementTotals | None = None,
+) -> TableFigures:
+    """Compute every figure. O(N log N) on the host; the table itself stays on its device."""
+    counts = observer.exposure.counts.cpu().numpy().astype(np.int64)
+    valid = np.ones(counts.size, dtype=bool)
+    if padding_idx is not None:
+        counts[padding_idx] = 0
+        valid[padding_idx] = False
+    noise = observer.noise.noise.cpu().numpy().astype(np.float64)
+    energy = observer.noise.energy.cpu().numpy().astype(np.float64)
+    exposures = observer.noise.exposures.cpu().numpy().copy()
+    exposures[~valid] = 0
+    zombies = zombie_rows(
+        counts,
+        exposures,
+        energy,
+        noise,
+        _squared_norm(weight),
+        noise_fdr=settings.zombie_fdr,
+        oscillation_fdr=settings.oscillation_fdr,
+    )
+    movement = observer.movement.totals()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(energy > 0, 1.0 - noise / energy, 0.0)
+    followed = exposures > 0
+    return TableFigures(
+        layer=layer,
+        rows=int(valid.sum()),
+        dim=int(weight.shape[1]),
+        steps=observer.tracked_steps,
+        counts=counts,
+        valid=valid,
+        gini=gini(counts),
+        entropy=exposure_entropy(counts),
+        unseen=unseen_rows(counts[valid]),
+        rank=effective_rank(weight, _random_rows(counts, settings.seed, weight.device)),
+        zombies=zombies,
+        noise_energy=float(noise[followed].mean()) if followed.any() else 0.0,
+        signal_share=np.clip(share, 0.0, 1.0),
+        velocity=_velocity(movement, previous),
+        drift=drift_share(movement),
+        nonfinite_steps=int(observer.nonfinite_steps),
+        movement=movement,
+    )
+
+
+def observation(figures: TableFigures) -> Observation:
+    """The figures by their wire names (PROTOCOL.md); those that are unknown are left out."""
+    values: dict[str, float | None] = {
+        "rows": figures.rows,
+        "dim": figures.dim,
+        "steps": figures.steps,
+        "exposures": figures.unseen.look_ups,
+        "coverage": figures.coverage,
+        "seen_rows": figures.rows - figures.unseen.unseen,
+        "unseen_rows": figures.unseen.unseen,
+        "dead_rows": figures.unseen.dead,
+        "entropy": figures.entropy,
+        "update_velocity": figures.velocity,
+        "zombie_rows": figures.zombies.rows.size,
+        "unknown_rows": figures.zombies.unknown,
+        "grad_nonfinite": figures.nonfinite_steps,
+    }
+    if figures.zombies.tested:
+        values["oscillation"] = figures.zombies.mean_rho
+        values["noise_energy"] = figures.noise_energy
+    if figures.gini is not None:
+        g = figures.gini
+        values |= {
+            "gini": g.value,
+            "gini_low": max(0.0, g.value - 1.96 * g.error),
+            "gini_high": min(1.0, g.value + 1.96 * g.error),
+        }
+    if figures.rank is not None:
+        low, high = figures.rank.interval
+        values |= {
+            "effective_rank": figures.rank.value,
+            "effective_rank_low": low,
+            "effective_rank_high": high,
+        }
+    if figures.drift is not None:
+        values["drift_share"] = figures.drift.value
+    kept = {
+        name: float(value)
+        for name, value in values.items()
+        if value is not None and math.isfinite(value)
+    }
+    return Observation(
+        layer=figures.layer, values=kept, curves={"lorenz": lorenz_curve(figures.counts)}
+    )
+
+
+def _squared_norm(weight: torch.Tensor) -> npt.NDArray[np.float64]:
+    # One pass without a temporary of the table's size.
+    norm = torch.linalg.vector_norm(weight.detach(), dim=1, dtype=torch.float32)
+    return np.square(norm.cpu().numpy().astype(np.float64))
+
+
+def _random_rows(counts: npt.NDArray[np.int64], seed: int, device: torch.device) -> torch.Tensor:
+    seen = np.flatnonzero(counts)
+    np.random.default_rng(seed).shuffle(seen)
+    return torch.from_numpy(seen).to(device)
+
+
+def _velocity(now: MovementTotals, previous: MovementTotals | None) -> float | None:
+    path = now.path - (previous.path if previous else 0.0)
+    rows = now.rows - (previous.rows if previous else 0.0)
+    return path / rows if rows > 0 else None

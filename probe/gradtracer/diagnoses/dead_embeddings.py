@@ -1,0 +1,55 @@
+"""DEAD_EMBEDDINGS: rows that no example reaches (statistics/unseen.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradtracer.analyzers.table_figures import TableFigures
+from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding, many, suppress
+from gradtracer.settings import Settings
+from gradtracer_schemas import Evidence, Rows
+
+
+def examine(figures: TableFigures, settings: Settings) -> Finding | None:
+    """Raise when more than `dead_share` of the table is dead, with 95 % confidence."""
+    unseen = figures.unseen
+    limit = settings.dead_share * figures.rows
+    confidence = unseen.confidence_above(limit)
+    if unseen.look_ups == 0 or confidence < 0.95:
+        return None
+    share = unseen.dead / figures.rows
+    never = np.flatnonzero((figures.counts == 0) & figures.valid)
+    return Finding(
+        type="DEAD_EMBEDDINGS",
+        severity="warning",
+        confidence=confidence,
+        premise=(
+            f"{many(unseen.unseen, 'row')} of {figures.rows:,} were never looked up in "
+            f"{unseen.look_ups:,} look-ups. As many look-ups again would reach about "
+            f"{unseen.to_come:,.0f} of them; {unseen.dead:,.0f} ({share:.1%} of the table) would "
+            "stay untouched."
+        ),
+        implies="They keep their initial random values, cost memory, and are served as noise.",
+        action=(
+            "Size the table by the ids that occur, or map the ids that occur to a dense range; "
+            "serve a default vector for ids never trained."
+        ),
+        expected_effect=f"About {share:.1%} fewer rows to store, with no change for trained ids.",
+        risk="Ids that appear only later need a default row.",
+        evidence=[
+            Evidence(
+                statistic="dead_rows",
+                value=unseen.dead,
+                threshold=limit,
+                comparison="above",
+                n=unseen.look_ups,
+                unit="rows",
+                interval=unseen.interval,
+                test="smoothed Good-Toulmin estimate of the rows to come, normal",
+            )
+        ],
+        rows=Rows(
+            count=int(never.size), of=figures.rows, sample=[int(r) for r in never[:MAX_SAMPLE]]
+        ),
+        fixes=[suppress()],
+    )

@@ -1,0 +1,50 @@
+"""EMBEDDING_DRIFT: rows move without examples (statistics/movement.py)."""
+
+from __future__ import annotations
+
+from gradtracer.analyzers.table_figures import TableFigures
+from gradtracer.diagnoses.finding import Finding, probability_above, suppress
+from gradtracer.settings import Settings
+from gradtracer_schemas import Evidence
+
+
+def examine(figures: TableFigures, settings: Settings) -> Finding | None:
+    """Raise when most squared movement falls on rows that are not in the batch."""
+    drift = figures.drift
+    if drift is None:
+        return None
+    error = (drift.interval[1] - drift.interval[0]) / (2 * 1.96)
+    confidence = probability_above(drift.value, error, settings.drift_share)
+    if confidence < 0.95:
+        return None
+    return Finding(
+        type="EMBEDDING_DRIFT",
+        severity="information",
+        confidence=confidence,
+        premise=(
+            f"{drift.value:.0%} of this table's squared movement falls on rows that the batch did "
+            "not touch."
+        ),
+        implies=(
+            "Momentum or decay of a dense optimizer keeps pushing rows long after their last "
+            "example."
+        ),
+        action=(
+            "Give the table sparse=True and torch.optim.SparseAdam, or lower the momentum of its "
+            "parameter group."
+        ),
+        expected_effect="Rare rows stay where their examples put them; a step costs less.",
+        risk="SparseAdam has no weight decay, and the effective learning rate of rare rows rises.",
+        evidence=[
+            Evidence(
+                statistic="drift_share",
+                value=drift.value,
+                threshold=settings.drift_share,
+                comparison="above",
+                n=drift.steps,
+                interval=drift.interval,
+                test="ratio over steps, delta-method variance",
+            )
+        ],
+        fixes=[suppress()],
+    )

@@ -1,0 +1,76 @@
+"""REPRESENTATION_COLLAPSE: few of the dimensions are used (statistics/effective_rank.py)."""
+
+from __future__ import annotations
+
+import math
+
+from gradtracer.analyzers.table_figures import TableFigures
+from gradtracer.diagnoses.finding import Finding, probability_above, suppress
+from gradtracer.settings import Settings
+from gradtracer_schemas import Evidence, FixOffer
+
+_MIN_ROWS_PER_DIM = 4
+_MULTIPLE = 8
+
+
+def examine(figures: TableFigures, settings: Settings) -> Finding | None:
+    """Raise when the effective rank is below its share of the rank of independent entries."""
+    rank = figures.rank
+    if rank is None or figures.dim < 2 or rank.rows < _MIN_ROWS_PER_DIM * figures.dim:
+        return None
+    limit = settings.collapse_share * rank.null
+    confidence = 1.0 - probability_above(rank.value, rank.error, limit)
+    if confidence < 0.95:
+        return None
+    narrower = narrower_dim(rank.interval[1], figures.dim)
+    fixes = [suppress()]
+    if narrower is not None:
+        fixes.insert(
+            0,
+            FixOffer(
+                fix="reduce-embedding-dim", parameters={"embedding_dim": narrower}, preferred=True
+            ),
+        )
+    return Finding(
+        type="REPRESENTATION_COLLAPSE",
+        severity="warning",
+        confidence=confidence,
+        premise=(
+            f"The rows in use span an effective rank of {rank.value:.1f} of {figures.dim} "
+            f"dimensions; independent entries would span {rank.null:.1f}. "
+            f"{rank.dim_99} directions hold 99 % of the squared norm."
+        ),
+        implies="Most dimensions carry nothing that the others do not.",
+        action=(
+            f"Reduce embedding_dim to {narrower}."
+            if narrower is not None
+            else "Look at the loss and weight decay: the table is narrow already."
+        ),
+        expected_effect=(
+            f"A table {figures.dim / narrower:.1f} times smaller; validate the ranking metric, "
+            "which should hold or rise."
+            if narrower is not None
+            else "A rank that grows with training."
+        ),
+        risk="If training has only begun, the rank may still grow; tables in one dot product must "
+        "keep equal widths.",
+        evidence=[
+            Evidence(
+                statistic="effective_rank",
+                value=rank.value,
+                threshold=limit,
+                comparison="below",
+                n=rank.rows,
+                unit="dimensions",
+                interval=rank.interval,
+                test="normal, delete-a-group jackknife over rows",
+            )
+        ],
+        fixes=fixes,
+    )
+
+
+def narrower_dim(rank_high: float, dim: int) -> int | None:
+    """Smallest multiple of 8 that holds the rank's upper limit; None unless it saves a quarter."""
+    narrower = math.ceil(rank_high / _MULTIPLE) * _MULTIPLE
+    return narrower if narrower <= 0.75 * dim else None

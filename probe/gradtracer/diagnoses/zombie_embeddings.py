@@ -1,0 +1,67 @@
+"""ZOMBIE_EMBEDDINGS: rows whose updates are noise or alternation (statistics/zombie_rows.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradtracer.analyzers.table_figures import TableFigures
+from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding, many, suppress
+from gradtracer.settings import Settings
+from gradtracer_schemas import Evidence, FixOffer, Rows
+
+
+def examine(figures: TableFigures, settings: Settings) -> Finding | None:
+    """Raise when the tests name any row."""
+    verdict = figures.zombies
+    named = int(verdict.rows.size)
+    if named == 0:
+        return None
+    oscillating = int(verdict.oscillating.sum())
+    expected_false = float(np.mean(verdict.q_values))
+    kinds: list[str] = []
+    if oscillating:
+        kinds.append(f"{many(oscillating, 'row')} alternate in direction")
+    if named - oscillating:
+        kinds.append(f"{many(named - oscillating, 'row')} are far noisier than rows as often seen")
+    return Finding(
+        type="ZOMBIE_EMBEDDINGS",
+        severity="warning",
+        # The adjusted p-values bound the expected share of wrong names in the list.
+        confidence=1.0 - expected_false,
+        premise=(
+            f"{many(named, 'row')} of {verdict.tested:,} tested move much and get nowhere: "
+            f"{' and '.join(kinds)}."
+        ),
+        implies=(
+            "Their updates cancel or follow contradictory examples: merged ids, random labels, or "
+            "a step size too large for these rows."
+        ),
+        action=(
+            "Look at the examples behind the named rows. If they alternate, lower the learning "
+            "rate of this table; auto_fix=True shrinks the updates of these rows alone."
+        ),
+        expected_effect=(
+            "Smaller steps on the named rows, other rows untouched. Expect little change in "
+            "overall quality when the rows are few or the labels themselves are noise."
+        ),
+        risk="Shrinking slows rows that were learning after all; a held-out share is left alone.",
+        evidence=[
+            Evidence(
+                statistic="zombie_rows",
+                value=named,
+                threshold=0,
+                comparison="above",
+                n=verdict.tested,
+                unit="rows",
+                p_value=float(np.min(verdict.q_values)),
+                test=(
+                    "noise energy against peers (Student t, 30 df) and oscillation (Fisher z), "
+                    "Benjamini-Hochberg"
+                ),
+            )
+        ],
+        rows=Rows(
+            count=named, of=verdict.tested, sample=[int(r) for r in verdict.rows[:MAX_SAMPLE]]
+        ),
+        fixes=[FixOffer(fix="enable-auto-fix", preferred=True), suppress()],
+    )

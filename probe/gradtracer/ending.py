@@ -1,0 +1,115 @@
+"""How a run ends: at interpreter exit, by an exception, by a signal; never in a forked child."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import traceback
+import weakref
+from types import FrameType, TracebackType
+from typing import Protocol
+
+from gradtracer_schemas import FailurePlace, RunOutcome
+
+_MAX_MESSAGE = 2_000
+
+
+class Endable(Protocol):
+    """What this module ends."""
+
+    def finish(
+        self, outcome: RunOutcome = ..., reason: str = ..., failure: FailurePlace | None = ...
+    ) -> None:
+        """End the run; a second call does nothing."""
+        ...
+
+    def forget(self) -> None:
+        """Become inert without touching files or sockets: this is a forked child."""
+        ...
+
+
+_open_runs: weakref.WeakSet[Endable] = weakref.WeakSet()
+_crash: list[tuple[RunOutcome, str, FailurePlace | None]] = []
+_installed = False
+
+
+def end_with_process(run: Endable) -> None:
+    """Have `run` finished when this process ends, however it ends (short of SIGKILL)."""
+    _open_runs.add(run)
+    _install()
+
+
+def _install() -> None:
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_in_child)
+    _chain_excepthook()
+    _chain_sigterm()
+
+
+def _at_exit() -> None:
+    outcome, reason, failure = _crash[-1] if _crash else ("finished", "", None)
+    for run in list(_open_runs):
+        run.finish(outcome, reason, failure)
+
+
+def _in_child() -> None:
+    for run in list(_open_runs):
+        run.forget()
+    _open_runs.clear()
+
+
+def _chain_excepthook() -> None:
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            _crash.append(("interrupted", "KeyboardInterrupt", None))
+        else:
+            _crash.append(("failed", _one_line(kind, error), failure_place(error, trace)))
+        previous(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def _chain_sigterm() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    # A handler of the user's own stays in charge; its clean exit reaches atexit.
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        for run in list(_open_runs):
+            run.finish("interrupted", signal.Signals(number).name, None)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, handler)
+
+
+def failure_place(error: BaseException, trace: TracebackType | None) -> FailurePlace:
+    """Exception with the innermost frame in code that is not an installed library's."""
+    file, line = "", 0
+    for frame in traceback.extract_tb(trace):
+        if not _is_library(frame.filename):
+            file, line = frame.filename, frame.lineno or 0
+    return FailurePlace(
+        exception=type(error).__name__, message=str(error)[:_MAX_MESSAGE], file=file, line=line
+    )
+
+
+def _is_library(file: str) -> bool:
+    return "site-packages" in file or file.startswith((sys.prefix, sys.base_prefix, "<frozen"))
+
+
+def _one_line(kind: type[BaseException], error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return f"{kind.__name__}: {lines[0][:200]}" if lines else kind.__name__

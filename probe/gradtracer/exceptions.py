@@ -1,0 +1,20 @@
+"""Errors that a call of ours may raise; nothing here is ever raised inside a training step.
+
+GradTracerError
+├── SettingsError      a setting of the wrong type or name
+└── NothingToWatch     the model has no layer of a kind that is observed
+"""
+
+from __future__ import annotations
+
+
+class GradTracerError(Exception):
+    """Base of every error that `gradtracer` raises."""
+
+
+class SettingsError(GradTracerError, ValueError):
+    """A setting has a wrong name, type or value; the message names what was expected."""
+
+
+class NothingToWatch(GradTracerError, TypeError):
+    """The object holds nothing that can be observed; the message names what can."""

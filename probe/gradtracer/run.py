@@ -1,0 +1,352 @@
+"""One observed run: start, step, report, finish."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+import sys
+import threading
+import time
+import traceback
+import weakref
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from gradtracer.callsite import call_site
+from gradtracer.ending import end_with_process
+from gradtracer.project import main_script, new_run_id, project_root, runs_folder
+from gradtracer.settings import Settings, load_settings
+from gradtracer.transport.connection_file import process_start_stamp
+from gradtracer.transport.stream import EventStream
+from gradtracer.version import __version__
+from gradtracer_schemas import (
+    Envelope,
+    FailurePlace,
+    LayerWatched,
+    LayerWatchedEvent,
+    ProbeFault,
+    ProbeFaultEvent,
+    Progress,
+    ProgressEvent,
+    RunEnded,
+    RunEndedEvent,
+    RunOutcome,
+    RunStarted,
+    RunStartedEvent,
+    SourceSite,
+)
+
+_log = logging.getLogger("gradtracer")
+
+_TICK_SECONDS = 0.1
+_FINISH_SECONDS = 20.0
+_AGE_SHARE = 1 / 200
+
+
+class Reporter(Protocol):
+    """A tracker, as its run sees it."""
+
+    name: str
+
+    def publish(self, *, final: bool = False) -> None:
+        """Measure and emit; in the run's thread."""
+        ...
+
+    def forget(self) -> None:
+        """Become inert: a forked child."""
+        ...
+
+    def detach(self) -> None:
+        """Stop observing."""
+        ...
+
+
+class Run:
+    """Observes until the process ends or `finish` is called.
+
+    The training thread only sets attributes and puts events on a queue. One daemon thread measures,
+    writes and publishes.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path | None = None,
+        settings: Settings | None = None,
+        watch_site: SourceSite | None = None,
+        total_steps: int | None = None,
+    ) -> None:
+        script = main_script()
+        self.root = (root or project_root(script)).resolve()
+        self.settings = load_settings(self.root) if settings is None else settings
+        if self.settings.folder is not None:
+            self.root = Path(self.settings.folder).resolve()
+        self.id = new_run_id(time.time())
+        self.step = 0
+        self.watch_site = call_site() if watch_site is None else watch_site
+        self.observing = self.settings.enabled and not _in_data_loader_worker()
+        self.outcome: RunOutcome | None = None
+        self._total_steps = total_steps
+        self._loss: Any = None
+        self._metrics: dict[str, Any] = {}
+        self._trackers: list[Reporter] = []
+        self._names: set[str] = set()
+        self._clock: weakref.ref[Reporter] | None = None
+        self._forgotten = False
+        self._ending: RunEnded | None = None
+        self._requests: list[threading.Event] = []
+        self._stream: EventStream | None = None
+        self._thread: threading.Thread | None = None
+        if self.observing and _rank() == 0:
+            self._begin(script)
+
+    def _begin(self, script: Path | None) -> None:
+        stream = EventStream(
+            self.id,
+            runs_folder(self.root) / self.id,
+            rank=0,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+        )
+        self._stream = stream
+        self.emit(
+            RunStartedEvent,
+            RunStarted(
+                root=str(self.root),
+                script=str(script) if script is not None else "-",
+                argv=sys.argv[1:],
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                process_started=process_start_stamp(),
+                versions={
+                    "gradtracer": __version__,
+                    "python": platform.python_version(),
+                    "torch": str(getattr(sys.modules.get("torch"), "__version__", "")),
+                },
+                watch=self.watch_site,
+                world_size=int(os.environ.get("WORLD_SIZE", "1") or 1),
+            ),
+        )
+        self._thread = threading.Thread(target=self._report, name="gradtracer", daemon=True)
+        self._thread.start()
+        end_with_process(self)
+
+    # Called by trackers and users, from any thread.
+
+    def emit(self, event_class: type[Envelope], body: msgspec.Struct) -> None:
+        """Queue an event."""
+        if self._stream is not None and not self._forgotten:
+            self._stream.submit(event_class, body, self.step)
+
+    def attach(self, tracker: Reporter, declaration: LayerWatched) -> None:
+        """Report on `tracker` from now on."""
+        self._trackers.append(tracker)
+        self.emit(LayerWatchedEvent, declaration)
+
+    def unique_layer_name(self, name: str) -> str:
+        """`name`, or with a number where this run has it already."""
+        unique, number = name, 2
+        while unique in self._names:
+            unique, number = f"{name}_{number}", number + 1
+        self._names.add(unique)
+        return unique
+
+    def stepped(self, tracker: Reporter) -> None:
+        """A tracker saw an optimizer step; the first tracker that does is the run's clock."""
+        clock = self._clock() if self._clock is not None else None
+        if clock is None:
+            self._clock = weakref.ref(tracker)
+        if clock is None or clock is tracker:
+            self.step += 1
+
+    def log(self, loss: Any = None, **metrics: Any) -> None:
+        """Show loss and metrics beside the progress.
+
+        Numbers or tensors of one element. They are read by the reporting thread, so that the
+        training never waits for the device; only the latest before a report is shown.
+        """
+        if loss is not None:
+            self._loss = _detached(loss)
+        for name, value in metrics.items():
+            self._metrics[name] = _detached(value)
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        """Report now and wait until it is written. False when that took longer than `timeout`."""
+        if self._thread is None or not self._thread.is_alive() or self._stream is None:
+            return False
+        done = threading.Event()
+        self._requests.append(done)
+        self._stream.wake()
+        return done.wait(timeout)
+
+    def finish(
+        self,
+        outcome: RunOutcome = "finished",
+        reason: str = "",
+        failure: FailurePlace | None = None,
+    ) -> None:
+        """End the run: last report, goodbye, everything closed. A second call does nothing."""
+        if self.outcome is not None or self._forgotten:
+            return
+        self.outcome = outcome
+        self._ending = RunEnded(outcome=outcome, reason=reason, failure=failure)
+        if self._thread is not None and self._stream is not None:
+            self._stream.wake()
+            self._thread.join(_FINISH_SECONDS)
+        for tracker in self._trackers:
+            tracker.detach()
+
+    def forget(self) -> None:
+        """Become inert without touching anything shared: this is a forked child."""
+        self._forgotten = True
+        self.observing = False
+        for tracker in self._trackers:
+            tracker.forget()
+
+    def __enter__(self) -> Run:
+        """Use as a context: the run ends with the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
+        if error is None:
+            self.finish()
+        elif isinstance(error, KeyboardInterrupt):
+            self.finish("interrupted", "KeyboardInterrupt")
+        else:
+            from gradtracer.ending import failure_place
+
+            place = failure_place(error, error.__traceback__)
+            self.finish("failed", f"{place.exception}: {place.message[:200]}", place)
+
+    # In the run's own thread.
+
+    def _report(self) -> None:
+        assert self._stream is not None
+        stream = self._stream
+        stream.open(publish=self.settings.publish)
+        began = due = time.monotonic()
+        due += self.settings.report_seconds
+        last_time, last_step = began, 0
+        try:
+            while self._ending is None:
+                stream.drain(_TICK_SECONDS)
+                requests, self._requests = self._requests, []
+                now = time.monotonic()
+                if now >= due or requests:
+                    last_time, last_step = self._progress(now, last_time, last_step)
+                    self._publish(final=False)
+                    stream.drain(0)
+                    for done in requests:
+                        done.set()
+                    cost = time.monotonic() - now
+                    due = time.monotonic() + max(
+                        self.settings.report_seconds,
+                        (now - began) * _AGE_SHARE,
+                        cost / self.settings.report_share,
+                    )
+            self._progress(time.monotonic(), last_time, last_step)
+            self._publish(final=True)
+        except Exception:
+            _log.exception("GradTracer's reporting stopped; training is not affected")
+            self.emit(
+                ProbeFaultEvent,
+                ProbeFault(
+                    layer="",
+                    message="reporting stopped; training is not affected",
+                    traceback=traceback.format_exc()[-4_000:],
+                ),
+            )
+        finally:
+            while self._ending is None:
+                stream.drain(_TICK_SECONDS)
+            stream.drain(0)
+            self.emit(RunEndedEvent, msgspec.structs.replace(self._ending, lost=stream.lost))
+            stream.close()
+
+    def _progress(self, now: float, last_time: float, last_step: int) -> tuple[float, int]:
+        step = self.step
+        elapsed = now - last_time
+        rate = (step - last_step) / elapsed if elapsed > 0 and step > last_step else None
+        loss = _number(self._loss)
+        metrics = {n: v for n, x in dict(self._metrics).items() if (v := _number(x)) is not None}
+        self.emit(
+            ProgressEvent,
+            Progress(
+                step=step,
+                total_steps=self._total_steps,
+                steps_per_second=rate,
+                loss=loss,
+                metrics=metrics,
+            ),
+        )
+        return now, step
+
+    def _publish(self, *, final: bool) -> None:
+        for tracker in list(self._trackers):
+            try:
+                tracker.publish(final=final)
+            except Exception:
+                self._trackers.remove(tracker)
+                _log.exception("GradTracer stopped reporting on %s", tracker.name)
+                fault = ProbeFault(
+                    layer=tracker.name,
+                    message="stopped reporting; training is not affected",
+                    traceback=traceback.format_exc()[-4_000:],
+                )
+                self.emit(ProbeFaultEvent, fault)
+
+
+_current: Run | None = None
+
+
+def current_run() -> Run:
+    """The process's run that is still open, or a new one."""
+    global _current
+    if _current is None or _current.outcome is not None:
+        _current = Run()
+    return _current
+
+
+def begin_run(run: Run) -> Run:
+    """Make `run` the process's current one."""
+    global _current
+    _current = run
+    return run
+
+
+def open_run() -> Run | None:
+    """The process's run, if one is open."""
+    return _current if _current is not None and _current.outcome is None else None
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if hasattr(value, "detach") else value
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return number if number - number == 0.0 else None
+
+
+def _rank() -> int:
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    try:
+        return int(os.environ.get("RANK", "0"))
+    except ValueError:
+        return 0
+
+
+def _in_data_loader_worker() -> bool:
+    loader = sys.modules.get("torch.utils.data")
+    return loader is not None and loader.get_worker_info() is not None

@@ -1,0 +1,97 @@
+"""Every setting of the probe, with its default and the reason for it.
+
+Order of precedence, the last wins: `[tool.gradtracer]` in pyproject.toml, arguments of the call,
+environment variables `GRADTRACER_<NAME>`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from gradtracer.exceptions import SettingsError
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of one run."""
+
+    enabled: bool = True
+    """False: `watch` returns a run that observes and writes nothing."""
+    folder: str | None = None
+    """Folder to hold `.gradtracer`; by default the script's project (see `run.project_root`)."""
+    publish: bool = True
+    """False: journal only, no socket."""
+    track_interval: Annotated[int, msgspec.Meta(ge=1)] = 10
+    """Share of steps whose gradients are followed is 1/track_interval, in bursts of consecutive
+    steps. Exposure is counted at every step all the same."""
+    report_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    """Shortest time between two reports; it grows to 1/200 of the run's age."""
+    report_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.02
+    """Longest share of the time the reporting thread may spend on statistics."""
+    auto_fix: bool = False
+    """Shrink the updates of rows named by ZOMBIE_EMBEDDINGS."""
+    auto_fix_holdout: Share = 0.2
+    """Share of eligible rows left untreated as control."""
+    seed: int = 0
+    """Seed of every random choice of the probe; none touches the training's generators."""
+    zombie_fdr: Share = 0.05
+    """Expected share of false names among zombie rows: the usual level for a list to look into."""
+    oscillation_fdr: Share = 0.01
+    """The same for oscillating rows: stricter, as the null value is only a bound."""
+    dead_share: Share = 0.01
+    """Raise DEAD_EMBEDDINGS from this share of rows: below 1 % of a table nothing is gained."""
+    popularity_gini: Share = 0.757
+    """Gini of a Pareto law in which 20 % of rows hold 80 %: 1 / (2 log4(5) - 1)."""
+    collapse_share: Share = 0.5
+    """Raise REPRESENTATION_COLLAPSE below this share of the effective rank that independent
+    entries would have: the table then fits in half of its width."""
+    drift_share: Share = 0.5
+    """Raise EMBEDDING_DRIFT when more than this share of movement falls on untouched rows."""
+
+
+def load_settings(root: Path, **arguments: object) -> Settings:
+    """Merge file, arguments (None means not given) and environment.
+
+    Raises:
+        SettingsError: unknown name (the nearest one is named) or a value that does not fit.
+    """
+    merged: dict[str, Any] = dict(_from_pyproject(root))
+    merged.update({name: value for name, value in arguments.items() if value is not None})
+    merged.update(_from_environment())
+    for name in merged:
+        if name not in Settings.__struct_fields__:
+            near = difflib.get_close_matches(name, Settings.__struct_fields__, n=1, cutoff=0.0)
+            raise SettingsError(f"unknown setting {name!r}; the nearest valid one is {near[0]!r}")
+    try:
+        return msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"gradtracer settings: {error}") from None
+
+
+def _from_pyproject(root: Path) -> dict[str, Any]:
+    path = root / "pyproject.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        # A project file that other tools reject too must not stop a training.
+        return {}
+    ours = table.get("tool", {}).get("gradtracer", {})
+    return {name: value for name, value in ours.items() if not isinstance(value, dict)}
+
+
+def _from_environment() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in Settings.__struct_fields__:
+        value = os.environ.get(f"GRADTRACER_{name.upper()}")
+        if value is not None:
+            found[name] = value
+    return found

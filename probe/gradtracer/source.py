@@ -1,0 +1,163 @@
+"""Statements of the user's source, as the running interpreter knows them."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import linecache
+from functools import lru_cache
+from types import CodeType
+from typing import NamedTuple
+
+from gradtracer_schemas import SourceFrame
+
+
+class _Parsed(NamedTuple):
+    lines: list[str]
+    statements: list[ast.stmt]
+
+
+@lru_cache(maxsize=256)
+def _parse(file: str) -> _Parsed | None:
+    lines = linecache.getlines(file)
+    if not lines:
+        return None
+    try:
+        tree = ast.parse("".join(lines))
+    except (SyntaxError, ValueError, RecursionError):
+        return _Parsed(lines, [])
+    return _Parsed(lines, [node for node in ast.walk(tree) if isinstance(node, ast.stmt)])
+
+
+def source_frame(code: CodeType, instruction: int, line: int) -> SourceFrame | None:
+    """The statement that an instruction belongs to; None for code without a file."""
+    file = code.co_filename
+    if file.startswith("<") and not linecache.getlines(file):
+        return None
+    parsed = _parse(file)
+    qualname = code.co_qualname
+    if parsed is None:
+        return _bare(file, line, qualname)
+    start, end, column, end_column = _position(code, instruction, line)
+    statement = _enclosing(parsed.statements, start, end)
+    if statement is None:
+        return _bare(file, line, qualname)
+    expression = ""
+    if column is not None and end_column is not None:
+        expression = _text(parsed.lines, start, column, end, end_column)
+    return _frame(file, parsed.lines, statement, qualname, expression)
+
+
+def class_attribute_frame(cls: type, name: str) -> SourceFrame | None:
+    """The statement `self.<name> = ...` (or `<name> = ...`) in the class's own source."""
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] == "torch":
+            return None
+        found = _assignment_in(base, name)
+        if found is not None:
+            return found
+    return None
+
+
+def _assignment_in(cls: type, name: str) -> SourceFrame | None:
+    try:
+        file = inspect.getsourcefile(cls)
+        _, first = inspect.getsourcelines(cls)
+    except (OSError, TypeError):
+        return None
+    parsed = _parse(file) if file else None
+    if file is None or parsed is None:
+        return None
+    for body in parsed.statements:
+        if not isinstance(body, ast.ClassDef) or body.name != cls.__name__:
+            continue
+        if not min([body.lineno, *(d.lineno for d in body.decorator_list)]) <= first <= body.lineno:
+            continue
+        for method in body.body:
+            for node in ast.walk(method):
+                if isinstance(node, ast.Assign | ast.AnnAssign) and _binds(node, name):
+                    scope = cls.__qualname__
+                    if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
+                        scope = f"{scope}.{method.name}"
+                    value = node.value
+                    expression = (
+                        ""
+                        if value is None
+                        else ast.get_source_segment("".join(parsed.lines), value)
+                    )
+                    return _frame(file, parsed.lines, node, scope, expression or "")
+    return None
+
+
+def _binds(node: ast.Assign | ast.AnnAssign, name: str) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return any(
+        (isinstance(t, ast.Attribute) and t.attr == name)
+        or (isinstance(t, ast.Name) and t.id == name)
+        for t in targets
+    )
+
+
+def _position(
+    code: CodeType, instruction: int, line: int
+) -> tuple[int, int, int | None, int | None]:
+    positions = list(code.co_positions())
+    index = instruction // 2
+    if 0 <= index < len(positions):
+        start, end, column, end_column = positions[index]
+        if start is not None and end is not None:
+            return start, end, column, end_column
+    return line, line, None, None
+
+
+def _enclosing(statements: list[ast.stmt], start: int, end: int) -> ast.stmt | None:
+    around = [
+        node
+        for node in statements
+        if node.lineno <= start and (node.end_lineno or node.lineno) >= end
+    ]
+    return min(around, key=lambda node: (node.end_lineno or 0) - node.lineno, default=None)
+
+
+def _frame(
+    file: str, lines: list[str], node: ast.stmt, qualname: str, expression: str
+) -> SourceFrame:
+    end_line, end_byte = node.end_lineno or node.lineno, node.end_col_offset or 0
+    body: list[ast.stmt] = getattr(node, "body", [])
+    if body:
+        # Of a compound statement only the header defines anything here.
+        end_line = max(node.lineno, min(body[0].lineno - 1, end_line))
+        end_byte = len(lines[end_line - 1].rstrip("\r\n").encode())
+    text = _text(lines, node.lineno, node.col_offset, end_line, end_byte)
+    return SourceFrame(
+        file=file,
+        start_line=node.lineno,
+        start_column=_characters(lines, node.lineno, node.col_offset),
+        end_line=end_line,
+        end_column=_characters(lines, end_line, end_byte),
+        qualname=qualname,
+        text=text,
+        digest=hashlib.sha256(text.encode()).hexdigest()[:16],
+        expression="" if expression == text else expression,
+    )
+
+
+def _bare(file: str, line: int, qualname: str) -> SourceFrame:
+    return SourceFrame(
+        file=file, start_line=line, start_column=0, end_line=line, end_column=0, qualname=qualname
+    )
+
+
+def _characters(lines: list[str], line: int, byte: int) -> int:
+    return len(lines[line - 1].encode()[:byte].decode(errors="replace"))
+
+
+def _text(lines: list[str], start: int, column: int, end: int, end_column: int) -> str:
+    if end > len(lines):
+        return ""
+    if start == end:
+        return lines[start - 1].encode()[column:end_column].decode(errors="replace")
+    first = lines[start - 1].encode()[column:].decode(errors="replace")
+    last = lines[end - 1].encode()[:end_column].decode(errors="replace")
+    return "".join([first, *lines[start : end - 1], last])

@@ -1,0 +1,1 @@
+"""One file per statistic; each says where it comes from."""

@@ -1,0 +1,107 @@
+"""How far rows move at a step: those of the batch, and those that no example touched."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from gradtracer.statistics.batch_rows import BatchRows, RowIndex
+
+_WITNESSES = 256
+
+
+class MovementTotals(NamedTuple):
+    """Sums since the start, read at a report; plain floats."""
+
+    path: float
+    """Sum over rows and steps of |update| of batch rows, in weight units."""
+    rows: float
+    """Number of terms in `path`."""
+    touched: float
+    """Sum of squared updates of witnesses while in the batch."""
+    untouched: float
+    """The same while not in the batch."""
+    touched_square: float
+    """Sum over steps of `touched` of the step, squared."""
+    untouched_square: float
+    """Sum over steps of `untouched` of the step, squared."""
+    product: float
+    """Sum over steps of their product."""
+    steps: float
+    """Steps observed by the witnesses."""
+
+
+class Movement:
+    """Update velocity of batch rows, and movement of random witness rows.
+
+    Cost O(B D) at a tracked step plus O(256 D) for the witnesses; sums stay on the device.
+    """
+
+    def __init__(self, rows: int, device: torch.device, seed: int, excluded: int | None) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        candidates = torch.randperm(rows, generator=generator)[: _WITNESSES + 1]
+        if excluded is not None:
+            candidates = candidates[candidates != excluded]
+        self._witnesses = candidates[:_WITNESSES].to(device)
+        self._sums = torch.zeros(len(MovementTotals._fields), dtype=torch.float64, device=device)
+        self._before: torch.Tensor | None = None
+        self._witness_before: torch.Tensor | None = None
+
+    def before(self, weight: torch.Tensor, batch: BatchRows, *, witnesses: bool) -> None:
+        """Keep the rows of `weight` `[N, D]` that this step may move."""
+        self._before = weight.index_select(0, batch.ids)
+        self._witness_before = weight.index_select(0, self._witnesses) if witnesses else None
+
+    def after(self, weight: torch.Tensor, batch: BatchRows, index: RowIndex) -> None:
+        """Measure the step that has just been taken."""
+        if self._before is None:
+            return
+        moved = (weight.index_select(0, batch.ids) - self._before).float().norm(dim=1)
+        moved = torch.where(batch.is_first & torch.isfinite(moved), moved, 0.0)
+        terms = [moved.sum(dtype=torch.float64), batch.is_first.sum(dtype=torch.float64)]
+        if self._witness_before is not None:
+            change = (weight.index_select(0, self._witnesses) - self._witness_before).float()
+            squared = torch.nan_to_num(change.square().sum(dim=1, dtype=torch.float64), posinf=0.0)
+            _, present = index.find(self._witnesses, batch)
+            touched = torch.where(present, squared, 0.0).sum()
+            untouched = torch.where(present, 0.0, squared).sum()
+            terms += [touched, untouched, touched * touched, untouched * untouched]
+            terms += [touched * untouched, torch.ones_like(touched)]
+        self._sums[: len(terms)] += torch.stack(terms)
+        self._before = self._witness_before = None
+
+    def totals(self) -> MovementTotals:
+        """Copy the sums to the host (reporting thread)."""
+        return MovementTotals(*self._sums.tolist())
+
+
+class DriftShare(NamedTuple):
+    """Share of squared movement on rows absent from the batch."""
+
+    value: float
+    interval: tuple[float, float]
+    steps: int
+
+
+def drift_share(now: MovementTotals, level_z: float = 1.96) -> DriftShare | None:
+    """Ratio estimate of untouched / (touched + untouched) over steps.
+
+    Delta-method variance of a ratio of means (Cochran, Sampling Techniques, 1977, ch. 6).
+    None with fewer than 30 observed steps or no movement at all.
+    """
+    whole = now.touched + now.untouched
+    n = now.steps
+    if n < 30 or whole <= 0 or not math.isfinite(whole):
+        return None
+    share = now.untouched / whole
+    # Residual of a step: untouched - share * (touched + untouched).
+    residual = (
+        (1 - share) ** 2 * now.untouched_square
+        - 2 * share * (1 - share) * now.product
+        + share**2 * now.touched_square
+    )
+    error = math.sqrt(max(residual, 0.0) * n / (n - 1)) / whole
+    low, high = max(0.0, share - level_z * error), min(1.0, share + level_z * error)
+    return DriftShare(share, (low, high), int(n))

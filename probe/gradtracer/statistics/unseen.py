@@ -1,0 +1,75 @@
+"""Which rows never seen are still to come, and which would not come in as long again."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from gradtracer.statistics.gini import Counts
+
+_TERMS = 16
+
+
+class Unseen(NamedTuple):
+    """Rows without a look-up, split by what the exposure counts lead to expect."""
+
+    unseen: int
+    """Rows never looked up."""
+    to_come: float
+    """Those that as many look-ups again would reach."""
+    error: float
+    """Standard error of `to_come`, at least one row."""
+    look_ups: int
+    """Look-ups counted."""
+
+    @property
+    def dead(self) -> float:
+        """Estimate of the rows that would still be unseen after twice the look-ups."""
+        return max(0.0, self.unseen - self.to_come)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of `dead`."""
+        low = self.unseen - self.to_come - 1.96 * self.error
+        high = self.unseen - self.to_come + 1.96 * self.error
+        return max(0.0, low), min(float(self.unseen), max(0.0, high))
+
+    def confidence_above(self, rows: float) -> float:
+        """Probability, under a normal law, that more than `rows` rows are dead."""
+        z = (self.unseen - self.to_come - rows) / self.error
+        return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+def unseen_rows(counts: Counts) -> Unseen:
+    """Expected number of new rows in as many look-ups again, from the counts so far.
+
+    Good and Toulmin (Biometrika 43, 1956) at t = 1: sum over k of (-1)^(k+1) f_k, where f_k
+    rows were seen k times. It supposes nothing about how popular the rows are, which matters here:
+    under a heavy tail, estimators of a total number of classes are only lower bounds. Binomial
+    weights P(Bin(16, 1/2) >= k) smooth the tail (Efron and Thisted, Biometrika 63, 1976), and
+    the variance is sum h_k^2 f_k, as the f_k are near independent Poisson counts. Look-ups are taken as independent draws; shuffled epochs
+    are more even than that, so the estimate errs towards rows still to come.
+
+    Args:
+        counts: `[N]` look-ups of each row. All zeros: everything is still to come.
+    """
+    unseen = int((counts == 0).sum())
+    look_ups = int(counts.sum(dtype=np.int64))
+    if look_ups == 0:
+        return Unseen(unseen, float(unseen), 1.0, 0)
+    frequency = np.bincount(counts[(counts > 0) & (counts <= _TERMS)], minlength=_TERMS + 1)[1:]
+    weight = _weights()
+    to_come = min(max(float((weight * frequency).sum()), 0.0), float(unseen))
+    error = math.sqrt(max(1.0, float((weight**2 * frequency).sum())))
+    return Unseen(unseen, to_come, error, look_ups)
+
+
+@lru_cache(maxsize=1)
+def _weights() -> npt.NDArray[np.float64]:
+    k = np.arange(1, _TERMS + 1)
+    return (-1.0) ** (k + 1) * stats.binom.sf(k - 1, _TERMS, 0.5)

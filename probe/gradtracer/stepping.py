@@ -1,0 +1,94 @@
+"""Optimizer steps, told to whoever observes one of the optimizer's parameters.
+
+Uses PyTorch's hooks that are common to all optimizers, so that no user need name theirs.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.utils.hooks import RemovableHandle
+
+
+class StepWatcher(Protocol):
+    """Something that observes parameters."""
+
+    def parameters(self) -> Iterable[torch.Tensor]:
+        """The parameters it observes, as they are now."""
+        ...
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Called right before an optimizer that holds one of them takes a step; never raises."""
+        ...
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Called right after."""
+        ...
+
+
+_watchers: list[weakref.ref[StepWatcher]] = []
+_handles: list[RemovableHandle] = []
+_matches: weakref.WeakKeyDictionary[
+    Optimizer, tuple[tuple[int, ...], list[weakref.ref[StepWatcher]]]
+] = weakref.WeakKeyDictionary()
+
+
+def add_watcher(watcher: StepWatcher) -> None:
+    """Begin to tell `watcher`; it is held weakly."""
+    if not _handles:
+        _handles.append(register_optimizer_step_pre_hook(_before))
+        _handles.append(register_optimizer_step_post_hook(_after))
+    _watchers.append(weakref.ref(watcher))
+    forget_matches()
+
+
+def remove_watcher(watcher: StepWatcher) -> None:
+    """Stop telling it; with the last one the hooks go too."""
+    _watchers[:] = [ref for ref in _watchers if ref() not in (None, watcher)]
+    forget_matches()
+    if not _watchers:
+        for handle in _handles:
+            handle.remove()
+        _handles.clear()
+
+
+def forget_matches() -> None:
+    """Look again which watcher belongs to which optimizer, e.g. after a parameter was replaced."""
+    _matches.clear()
+
+
+def _before(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+    for ref in _watchers_of(optimizer):
+        watcher = ref()
+        if watcher is not None:
+            watcher.before_step(optimizer)
+
+
+def _after(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+    for ref in _watchers_of(optimizer):
+        watcher = ref()
+        if watcher is not None:
+            watcher.after_step(optimizer)
+
+
+def _watchers_of(optimizer: Optimizer) -> list[weakref.ref[StepWatcher]]:
+    shape = tuple(len(group["params"]) for group in optimizer.param_groups)
+    known = _matches.get(optimizer)
+    if known is not None and known[0] == shape:
+        return known[1]
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    matching = [
+        ref
+        for ref in _watchers
+        if (watcher := ref()) is not None and any(id(p) in held for p in watcher.parameters())
+    ]
+    _matches[optimizer] = (shape, matching)
+    return matching

@@ -1,0 +1,1 @@
+"""How events leave the process: journal on disk, socket beside it."""

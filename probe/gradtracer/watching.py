@@ -1,0 +1,110 @@
+"""`watch(model)`: one call that puts every embedding table of a model under observation."""
+
+from __future__ import annotations
+
+import logging
+
+from torch import nn
+from torch.optim import Optimizer
+
+from gradtracer.analyzers.embedding import EmbeddingTracker
+from gradtracer.callsite import call_site, locate_modules
+from gradtracer.exceptions import NothingToWatch
+from gradtracer.project import main_script, project_root
+from gradtracer.run import Run, begin_run, open_run
+from gradtracer.settings import load_settings
+from gradtracer_schemas import SourceSite
+
+_log = logging.getLogger("gradtracer")
+
+
+def watch(
+    model: nn.Module,
+    optimizer: Optimizer | None = None,
+    *,
+    total_steps: int | None = None,
+    auto_fix: bool | None = None,
+    track_interval: int | None = None,
+    **settings: object,
+) -> Run:
+    """Observe `model` until the process ends or `run.finish()` is called.
+
+    Call it once, after the model is built and before the training loop; the loop stays as it is.
+    A second call on the same line begins a new run, on another line it joins the one that is open.
+
+    Args:
+        model: any module; every `nn.Embedding` and `nn.EmbeddingBag` in it is observed.
+        optimizer: checked against the model and said when they do not belong together. Steps are
+            seen without it, too.
+        total_steps: optimizer steps planned; gives the progress bar its end.
+        auto_fix: shrink the updates of rows named by ZOMBIE_EMBEDDINGS.
+        track_interval: follow gradients at 1/track_interval of the steps, in bursts.
+        settings: any other field of `gradtracer.settings.Settings`.
+
+    Raises:
+        NothingToWatch: `model` is no `nn.Module`.
+        SettingsError: a setting with an unknown name or a value that does not fit.
+    """
+    if not isinstance(model, nn.Module):
+        raise NothingToWatch(
+            f"expected a torch.nn.Module, got {type(model).__name__}; pass e.g. "
+            "watch(model, optimizer=optimizer)"
+        )
+    site = call_site()
+    merged = load_settings(
+        project_root(main_script()), auto_fix=auto_fix, track_interval=track_interval, **settings
+    )
+    run = open_run()
+    if run is not None and _same_line(run.watch_site, site):
+        run.finish(reason="watch was called again on the same line")
+        run = None
+    if run is None:
+        run = begin_run(Run(settings=merged, watch_site=site, total_steps=total_steps))
+    tables = {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+    }
+    if not tables:
+        _log.warning(
+            "%s holds no nn.Embedding or nn.EmbeddingBag: there is nothing to observe in it yet",
+            type(model).__name__,
+        )
+    elif optimizer is not None:
+        _check_optimizer(optimizer, tables)
+    sites = locate_modules(model)
+    for path, module in tables.items():
+        EmbeddingTracker(
+            module,
+            name=path or "embedding",
+            auto_fix=merged.auto_fix,
+            track_interval=merged.track_interval,
+            run=run,
+            site=sites[path],
+            watch_site=site,
+        )
+    return run
+
+
+def _same_line(one: SourceSite, other: SourceSite) -> bool:
+    if not one.frames or not other.frames:
+        return False
+    a, b = one.frames[0], other.frames[0]
+    return (a.file, a.start_line) == (b.file, b.start_line)
+
+
+def _check_optimizer(
+    optimizer: Optimizer, tables: dict[str, nn.Embedding | nn.EmbeddingBag]
+) -> None:
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    strangers = [
+        path
+        for path, table in tables.items()
+        if table.weight.requires_grad and id(table.weight) not in held
+    ]
+    if strangers:
+        _log.warning(
+            "the optimizer given to watch() does not hold the weights of %s: until one that does "
+            "takes a step, only their look-ups are counted",
+            ", ".join(strangers),
+        )
