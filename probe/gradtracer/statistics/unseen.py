@@ -48,12 +48,13 @@ class Unseen(NamedTuple):
 def unseen_rows(counts: Counts) -> Unseen:
     """Expected number of new rows in as many look-ups again, from the counts so far.
 
-    Good and Toulmin (Biometrika 43, 1956) at t = 1: sum over k of (-1)^(k+1) f_k, where f_k
-    rows were seen k times. It supposes nothing about how popular the rows are, which matters here:
-    under a heavy tail, estimators of a total number of classes are only lower bounds. Binomial
-    weights P(Bin(16, 1/2) >= k) smooth the tail (Efron and Thisted, Biometrika 63, 1976), and
-    the variance is sum h_k^2 f_k, as the f_k are near independent Poisson counts. Look-ups are taken as independent draws; shuffled epochs
-    are more even than that, so the estimate errs towards rows still to come.
+    Good and Toulmin (Biometrika 43, 1956) at t = 1: sum over k of (-1)^(k+1) f_k, where f_k rows
+    were seen k times. It supposes nothing about how popular the rows are, which matters here: under
+    a heavy tail, estimators of a total number of classes are only lower bounds. Binomial weights
+    h_k = P(Bin(16, 1/2) >= k) smooth the tail (Efron and Thisted, Biometrika 63, 1976), and the
+    variance is sum h_k^2 f_k, as the f_k are near independent Poisson counts. Look-ups are taken as
+    independent draws; shuffled epochs are more even than that, so the estimate errs towards rows
+    still to come.
 
     Args:
         counts: `[N]` look-ups of each row. All zeros: everything is still to come.
@@ -72,4 +73,4 @@ def unseen_rows(counts: Counts) -> Unseen:
 @lru_cache(maxsize=1)
 def _weights() -> npt.NDArray[np.float64]:
     k = np.arange(1, _TERMS + 1)
-    return (-1.0) ** (k + 1) * stats.binom.sf(k - 1, _TERMS, 0.5)
+    return np.asarray((-1.0) ** (k + 1) * stats.binom.sf(k - 1, _TERMS, 0.5), dtype=np.float64)
