@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from lsprotocol import types
 
+from gradtracer_server.source.position import Position, Range
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from gradtracer_server.source.index import Range
 
 
 def path_of(uri: str) -> Path | None:
@@ -21,9 +21,17 @@ def path_of(uri: str) -> Path | None:
         parts = urlsplit(uri)
         if parts.scheme != "file" or "\0" in unquote(parts.path):
             return None
-        return Path(url2pathname(parts.path)).resolve()
+        return Path(_file_name(parts)).resolve()
     except (ValueError, OSError, RuntimeError):
         return None
+
+
+def _file_name(parts: SplitResult) -> str:
+    if os.name != "nt":
+        return unquote(parts.path)
+    from urllib.request import url2pathname
+
+    return url2pathname(f"//{parts.netloc}{parts.path}" if parts.netloc else parts.path)
 
 
 class PositionUnits:
@@ -63,18 +71,21 @@ class PositionUnits:
             end=self._position_to_client(lines, place.end),
         )
 
-    def position_from_client(
-        self, lines: Sequence[str], position: types.Position
-    ) -> tuple[int, int]:
-        """Line and code point column of a client's position, inside the text."""
+    def position_from_client(self, lines: Sequence[str], position: types.Position) -> Position:
+        """A client's position in code points, inside the text."""
         if position.line >= len(lines):
-            return max(len(lines) - 1, 0), len(lines[-1]) if lines else 0
+            return Position(max(len(lines) - 1, 0), len(lines[-1]) if lines else 0)
         line = max(position.line, 0)
-        return line, self.from_client(lines[line], position.character)
+        return Position(line, self.from_client(lines[line], position.character))
 
-    def _position_to_client(
-        self, lines: Sequence[str], position: tuple[int, int]
-    ) -> types.Position:
+    def range_from_client(self, lines: Sequence[str], place: types.Range) -> Range:
+        """A client's range in code points, inside the text."""
+        return Range(
+            self.position_from_client(lines, place.start),
+            self.position_from_client(lines, place.end),
+        )
+
+    def _position_to_client(self, lines: Sequence[str], position: Position) -> types.Position:
         line, column = position
         text = lines[line] if line < len(lines) else ""
         return types.Position(line=line, character=self.to_client(text, column))

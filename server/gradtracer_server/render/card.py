@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gradtracer_schemas import RULES, Diagnosis, Evidence, LayerWatched
+from gradtracer_server.render.escape import clean
 from gradtracer_server.render.figures import Figure, figures
 from gradtracer_server.render.numbers import count, number, p_value, percent
 
@@ -85,7 +86,7 @@ def verdict(diagnosis: Diagnosis, *, outdated: bool = False) -> Verdict:
     return Verdict(
         type=diagnosis.type,
         title=rule.title if rule else diagnosis.type,
-        sentences=[_sentence(text) for text in sentences if text.strip()],
+        sentences=[sentence(text) for text in sentences if text.strip()],
         confidence=confidence(diagnosis),
         outdated=outdated,
     )
@@ -112,27 +113,40 @@ def evidence(finding: Evidence) -> str:
 
 
 def run_status(run: Run, observed_step: int | None = None) -> str:
-    """`Live: step 1,234 of 5,000. Figures of step 1,200.`"""
-    step = run.progress.step if run.progress else run.step
-    total = run.progress.total_steps if run.progress else None
-    at = f"step {count(step)}" + (f" of {count(total)}" if total else "")
-    match run.status:
-        case "live":
-            parts = [at, *progress_parts(run)]
-            text = f"Live: {', '.join(parts)}."
-        case "finished":
-            text = f"Run of {_when(run)}, finished at {at}."
-        case "interrupted":
-            text = f"Run of {_when(run)}, interrupted at {at}."
-        case "failed":
-            failure = run.ended.failure if run.ended else None
-            reason = f" with {failure.exception}" if failure else ""
-            text = f"Run of {_when(run)}, failed at {at}{reason}."
-        case "vanished":
-            text = f"Run of {_when(run)}, ended without a goodbye at {at}."
-    if observed_step is not None and observed_step != step:
+    """`Live: step 1,234 of 5,000, loss 0.231. Figures of step 1,200.`"""
+    if run.status == "live":
+        text = f"Live: {', '.join([_reached(run), *progress_parts(run)])}."
+    else:
+        text = f"Run of {_when(run)}: {run_outcome(run)}."
+    if observed_step is not None and observed_step != _step(run):
         text += f" Figures of step {count(observed_step)}."
     return text
+
+
+def run_outcome(run: Run) -> str:
+    """`finished at step 5,000`, `failed with ValueError at step 12`."""
+    match run.status:
+        case "live":
+            outcome = "running"
+        case "finished":
+            outcome = "finished"
+        case "interrupted":
+            outcome = "interrupted"
+        case "failed":
+            failure = run.ended.failure if run.ended else None
+            outcome = f"failed with {clean(failure.exception, 80)}" if failure else "failed"
+        case "vanished":
+            outcome = "ended without a goodbye"
+    return f"{outcome} at {_reached(run)}"
+
+
+def _step(run: Run) -> int:
+    return max(run.step, run.progress.step if run.progress else 0)
+
+
+def _reached(run: Run) -> str:
+    total = run.progress.total_steps if run.progress else None
+    return f"step {count(_step(run))}" + (f" of {count(total)}" if total else "")
 
 
 def progress_parts(run: Run) -> list[str]:
@@ -163,6 +177,7 @@ def _when(run: Run) -> str:
     return time.strftime("%Y-%m-%d %H:%M", moment)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """The text with a full stop, when it ends without one."""
     text = text.strip()
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."

@@ -51,8 +51,10 @@ _KNOWN: tuple[_Known, ...] = (
     _Known("entropy", "Exposure entropy", number, unit="nats"),
     _Known("effective_rank", "Effective rank", number, of="dim"),
     _Known("update_velocity", "Update of a touched row", number, unit="per step"),
-    _Known("oscillation", "Oscillation ρ", _two_digits),
+    _Known("oscillation", "Oscillation ρ (below 0: alternating)", _two_digits),
+    _Known("noise_energy", "Gradient noise energy", number),
     _Known("drift_share", "Movement of rows not in the batch", percent),
+    _Known("grad_nonfinite", "Steps with a gradient that is not finite", count),
 )
 _NAMES = frozenset(known.name for known in _KNOWN)
 _BOUNDS = ("_low", "_high")

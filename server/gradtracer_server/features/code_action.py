@@ -1,0 +1,188 @@
+"""textDocument/codeAction: the remedies of the findings that the client asks about."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from lsprotocol import types
+
+from gradtracer_server.features.publish_diagnostics import SOURCE
+from gradtracer_server.locations import path_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gradtracer_server.findings import Finding
+    from gradtracer_server.fixes.proposal import ProposedFix
+    from gradtracer_server.language_server import GradTracerServer
+    from gradtracer_server.source.edits import TextEdit
+
+logger = logging.getLogger(__name__)
+
+
+def code_action(
+    ls: GradTracerServer, params: types.CodeActionParams
+) -> list[types.CodeAction] | None:
+    """Quick fixes; their edits come with `codeAction/resolve` where the client can ask for them."""
+    path = path_of(params.text_document.uri)
+    if ls.session is None or path is None or not ls.support.code_action_literals:
+        return None
+    if not _wanted(params.context.only):
+        return None
+    ls.session.settle()
+    actions: list[types.CodeAction] = []
+    offered: set[tuple[Any, ...]] = set()
+    for finding, asked in _asked(ls, path, params):
+        for fix in propose(ls, finding):
+            # Layers built in a loop share one statement, and so the edit of it.
+            same = (fix.name, fix.title, finding.diagnosis.type, finding.path, finding.anchor)
+            action = _action(ls, finding, fix, asked) if same not in offered else None
+            offered.add(same)
+            if action is not None:
+                actions.append(action)
+    return actions or None
+
+
+def propose(ls: GradTracerServer, finding: Finding) -> list[ProposedFix]:
+    """The fixes of a finding, as the headless commands offer them."""
+    from gradtracer_server.findings import resolve_site
+    from gradtracer_server.fixes.proposal import FixContext
+    from gradtracer_server.fixes.registry import propose as registered
+
+    session = ls.session
+    if session is None:
+        return []
+    return registered(
+        FixContext(
+            diagnosis=finding.diagnosis,
+            offer=None,
+            frames=lambda site: [
+                (frame.path, frame.source, frame.anchor)
+                for frame in resolve_site(site, finding.run, session.documents, session.workspace)
+            ],
+        )
+    )
+
+
+def workspace_edit(ls: GradTracerServer, fix: ProposedFix) -> types.WorkspaceEdit | None:
+    """The fix's edit in the client's units; None, and a line in its log, where it is refused."""
+    from gradtracer_server.exceptions import ServerError
+
+    session = ls.session
+    if session is None:
+        return None
+    try:
+        edits = fix.edits()
+    except ServerError as error:
+        ls.log_to_client(f"{fix.title}: {error}")
+        return None
+    if not ls.support.document_changes:
+        return types.WorkspaceEdit(
+            changes={ls.uri_of(path): _edits(ls, path, made) for path, made in edits.items()}
+        )
+    return types.WorkspaceEdit(
+        document_changes=[
+            types.TextDocumentEdit(
+                text_document=types.OptionalVersionedTextDocumentIdentifier(
+                    uri=ls.uri_of(path), version=session.documents.version(path)
+                ),
+                edits=_edits(ls, path, made),
+            )
+            for path, made in edits.items()
+        ]
+    )
+
+
+def _edits(ls: GradTracerServer, path: Path, made: Sequence[TextEdit]) -> list[types.TextEdit]:
+    source = ls.session.documents.get(path) if ls.session is not None else None
+    lines = source.lines if source is not None else []
+    return [
+        types.TextEdit(range=ls.units.range_to_client(lines, edit.range), new_text=edit.new_text)
+        for edit in made
+    ]
+
+
+def _action(
+    ls: GradTracerServer,
+    finding: Finding,
+    fix: ProposedFix,
+    asked: list[types.Diagnostic],
+) -> types.CodeAction | None:
+    if fix.disabled_reason is not None and not ls.support.code_action_disabled:
+        return None
+    action = types.CodeAction(
+        title=fix.title,
+        kind=types.CodeActionKind.QuickFix,
+        diagnostics=asked or None,
+        is_preferred=fix.preferred if ls.support.code_action_preferred else None,
+    )
+    if fix.disabled_reason is not None:
+        action.disabled = types.CodeActionDisabled(reason=fix.disabled_reason)
+        action.is_preferred = None
+    elif ls.support.code_action_resolves_edit:
+        action.data = {
+            "id": finding.diagnosis.id,
+            "fix": fix.name,
+            "path": str(finding.path),
+            "version": _version(ls, finding),
+        }
+    else:
+        action.edit = workspace_edit(ls, fix)
+        if action.edit is None:
+            return None
+    return action
+
+
+def _version(ls: GradTracerServer, finding: Finding) -> int | None:
+    if ls.session is None or finding.path is None:
+        return None
+    return ls.session.documents.version(finding.path)
+
+
+def _wanted(only: Sequence[str | types.CodeActionKind] | None) -> bool:
+    """Whether quick fixes are among the kinds asked for: a kind stands for its sub-kinds too."""
+    kinds = [kind.value if isinstance(kind, types.CodeActionKind) else kind for kind in only or []]
+    return not kinds or any(kind in {"", types.CodeActionKind.QuickFix.value} for kind in kinds)
+
+
+def _asked(
+    ls: GradTracerServer, path: Path, params: types.CodeActionParams
+) -> list[tuple[Finding, list[types.Diagnostic]]]:
+    """The findings the request is about, each with the client's own copy of its diagnostic.
+
+    A client that hands ids back is believed about them alone: its ranges may be those of an older
+    text. One that sends none is asked about where the cursor is in the text as it is now.
+    """
+    session = ls.session
+    assert session is not None
+    named: dict[str, list[types.Diagnostic]] = {}
+    for diagnostic in params.context.diagnostics:
+        for identity in _ids(diagnostic):
+            named.setdefault(identity, []).append(diagnostic)
+    if named:
+        known = ((session.finding(identity), asked) for identity, asked in named.items())
+        return [
+            (finding, asked)
+            for finding, asked in known
+            if finding is not None and finding.state == "current"
+        ]
+    source = session.documents.get(path)
+    if source is None:
+        return []
+    place = ls.units.range_from_client(source.lines, params.range)
+    return [
+        (finding, [])
+        for finding in session.findings_between(path, place)
+        if finding.state == "current"
+    ]
+
+
+def _ids(diagnostic: types.Diagnostic) -> list[str]:
+    if diagnostic.source != SOURCE or not isinstance(diagnostic.data, dict):
+        return []
+    ids = cast("dict[str, Any]", diagnostic.data).get("ids")
+    if not isinstance(ids, list):
+        return []
+    return [each for each in cast("list[Any]", ids) if isinstance(each, str)]

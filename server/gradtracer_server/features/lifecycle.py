@@ -1,0 +1,122 @@
+"""initialize, initialized, shutdown: when a session begins and how everything of it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+
+from gradtracer_server.capabilities import ClientSupport
+from gradtracer_server.features import configuration, watched_files
+from gradtracer_server.features.progress import ProgressReporter
+from gradtracer_server.features.publish_diagnostics import DiagnosticPublisher
+from gradtracer_server.locations import PositionUnits, path_of
+
+if TYPE_CHECKING:
+    from gradtracer_server.language_server import GradTracerServer
+
+logger = logging.getLogger(__name__)
+
+PARENT_SECONDS = 2.0
+"""How often a server without a stdin looks whether its editor still lives."""
+
+
+class Life:
+    """The tasks and threads of a server, from `initialized` to `shutdown` or the end of input."""
+
+    def __init__(self, ls: GradTracerServer) -> None:
+        self._ls = ls
+        self._tasks: list[asyncio.Task[None]] = []
+        self.publisher = DiagnosticPublisher(ls)
+        self.progress = ProgressReporter(ls)
+
+    def begin(self) -> None:
+        """Open the session and start to watch runs."""
+        from gradtracer_server.session import Session
+
+        if self._ls.session is not None:
+            return
+        self._ls.session = session = Session(_roots(self._ls), self._renewed)
+        self._ls.configure(self._ls.options)
+        self.spawn(session.watcher.watch(), "runs")
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a coroutine until it ends or the server does."""
+        task = asyncio.get_running_loop().create_task(work, name=f"gradtracer-{name}")
+        self._tasks.append(task)
+        task.add_done_callback(self._done)
+
+    async def watch_parent(self) -> None:
+        """End the process when the editor that started it is gone."""
+        from gradtracer_server.liveness import process_alive
+
+        parent = self._ls.process_id
+        # A client on another machine sends a number that means nothing here.
+        if parent is None or not process_alive(parent):
+            return
+        while process_alive(parent):
+            await asyncio.sleep(PARENT_SECONDS)
+        logger.warning("the editor (process %d) is gone: leaving", parent)
+        self._ls.leave()
+
+    async def stop(self) -> None:
+        """Cancel the tasks, wait for them, close the session."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.end()
+
+    def end(self) -> None:
+        """Close what needs no event loop."""
+        session, self._ls.session = self._ls.session, None
+        if session is not None:
+            session.close()
+
+    def _renewed(self) -> None:
+        session = self._ls.session
+        if session is not None:
+            self.publisher.publish(session.findings)
+            self.progress.update(session.all_runs)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        with contextlib.suppress(ValueError):
+            self._tasks.remove(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s stopped", task.get_name(), exc_info=error)
+
+
+def initialize(ls: GradTracerServer, params: types.InitializeParams) -> None:
+    """Learn what the client can do; nothing else, so that the answer is fast."""
+    ls.support = ClientSupport.of(params.capabilities)
+    ls.options = params.initialization_options
+
+
+def initialized(ls: GradTracerServer, params: types.InitializedParams) -> None:
+    """The client is ready: begin."""
+    ls.units = PositionUnits(ls.server_capabilities.position_encoding)
+    ls.life.begin()
+    watched_files.register(ls)
+    if ls.support.configuration:
+        ls.life.spawn(configuration.fetch(ls), "configuration")
+    if ls.over_tcp:
+        ls.life.spawn(ls.life.watch_parent(), "parent")
+
+
+async def shutdown(ls: GradTracerServer, params: None) -> None:
+    """Stop every task and thread before the answer is sent."""
+    await ls.life.stop()
+
+
+def _roots(ls: GradTracerServer) -> list[Path]:
+    """The workspace's folders; none in single-file mode, until a file is opened."""
+    uris = [folder.uri for folder in ls.workspace.folders.values()]
+    if not uris and ls.workspace.root_uri:
+        uris = [ls.workspace.root_uri]
+    paths = (path_of(uri) for uri in uris)
+    return [path for path in paths if path is not None]

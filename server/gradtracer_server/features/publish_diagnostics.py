@@ -1,0 +1,126 @@
+"""textDocument/publishDiagnostics: each current finding on its line, sent only when it changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+
+if TYPE_CHECKING:
+    from gradtracer_server.findings import Finding, FrameAnchor
+    from gradtracer_server.language_server import GradTracerServer
+
+SOURCE = "gradtracer"
+
+_SEVERITY = {
+    "error": types.DiagnosticSeverity.Error,
+    "warning": types.DiagnosticSeverity.Warning,
+    "information": types.DiagnosticSeverity.Information,
+}
+_NAMED = 3
+
+
+class DiagnosticPublisher:
+    """Remembers what each file was told, and tells it only what is new."""
+
+    def __init__(self, ls: GradTracerServer) -> None:
+        self._ls = ls
+        self._told: dict[Path, str] = {}
+
+    def publish(self, findings: Sequence[Finding]) -> None:
+        """Make every file show the current findings, and no others."""
+        by_path = diagnostics(self._ls, findings)
+        for path in sorted(by_path.keys() | self._told.keys()):
+            found = by_path.get(path, [])
+            content = repr(found)
+            if self._told.get(path, "[]") == content:
+                continue
+            session = self._ls.session
+            self._ls.text_document_publish_diagnostics(
+                types.PublishDiagnosticsParams(
+                    uri=self._ls.uri_of(path),
+                    diagnostics=found,
+                    version=session.documents.version(path) if session else None,
+                )
+            )
+            if found:
+                self._told[path] = content
+            else:
+                self._told.pop(path, None)
+
+
+def diagnostics(
+    ls: GradTracerServer, findings: Sequence[Finding]
+) -> dict[Path, list[types.Diagnostic]]:
+    """The diagnostics of each file, in the order of its text.
+
+    Layers that one statement builds in a loop share one diagnostic for each type.
+    """
+    alike: defaultdict[tuple[Any, ...], list[Finding]] = defaultdict(list)
+    for finding in findings:
+        anchor = finding.anchor
+        if finding.state == "current" and anchor is not None and anchor.focus is not None:
+            alike[(finding.path, anchor.focus, finding.diagnosis.type)].append(finding)
+    found: defaultdict[Path, list[types.Diagnostic]] = defaultdict(list)
+    for path, _, _ in sorted(alike):
+        found[path] = []
+    for key in sorted(alike):
+        found[key[0]].append(_diagnostic(ls, alike[key]))
+    return dict(found)
+
+
+def _diagnostic(ls: GradTracerServer, findings: list[Finding]) -> types.Diagnostic:
+    findings = sorted(findings, key=lambda each: -each.diagnosis.confidence)
+    first = findings[0]
+    diagnosis = first.diagnosis
+    others = first.frames[1:]
+    return types.Diagnostic(
+        range=_range(ls, first.frames[0]),
+        severity=_SEVERITY[diagnosis.severity],
+        code=diagnosis.type,
+        source=SOURCE,
+        message=_message(findings),
+        related_information=_related(ls, others) if ls.support.diagnostic_related else None,
+        data={"id": diagnosis.id, "ids": [each.diagnosis.id for each in findings]},
+    )
+
+
+def _message(findings: list[Finding]) -> str:
+    from gradtracer_server.render.card import sentence
+    from gradtracer_server.render.escape import clean
+    from gradtracer_server.render.numbers import count, percent
+
+    diagnosis = findings[0].diagnosis
+    premise = clean(sentence(diagnosis.premise))
+    if diagnosis.layer not in premise:
+        premise = f"{clean(diagnosis.layer, 120)}: {premise}"
+    sure = f"({percent(diagnosis.confidence)} confident, n = {count(diagnosis.evidence[0].n)})"
+    message = f"{premise} {clean(sentence(diagnosis.action))} {sure}"
+    others = [clean(each.diagnosis.layer, 120) for each in findings[1:]]
+    if others:
+        rest = f" and {count(len(others) - _NAMED)} more" if len(others) > _NAMED else ""
+        message += f" Also: {', '.join(others[:_NAMED])}{rest}."
+    return message
+
+
+def _related(
+    ls: GradTracerServer, frames: Sequence[FrameAnchor]
+) -> list[types.DiagnosticRelatedInformation] | None:
+    from gradtracer_server.render.escape import clean
+
+    return [
+        types.DiagnosticRelatedInformation(
+            location=types.Location(uri=ls.uri_of(frame.path), range=_range(ls, frame)),
+            message=f"built from {clean(frame.anchor.qualname, 120)}",
+        )
+        for frame in frames
+        if frame.anchor.focus is not None
+    ] or None
+
+
+def _range(ls: GradTracerServer, frame: FrameAnchor) -> types.Range:
+    assert frame.anchor.focus is not None
+    return ls.units.range_to_client(frame.source.lines, frame.anchor.focus)

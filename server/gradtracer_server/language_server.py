@@ -1,0 +1,121 @@
+"""The language server: every method it answers, and the state of its one client.
+
+Only pygls and what answers `initialize` is imported here; a session brings in the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+
+from gradtracer_server.capabilities import ClientSupport
+from gradtracer_server.features import (
+    code_action,
+    code_action_resolve,
+    configuration,
+    hover,
+    lifecycle,
+    text_document_sync,
+    watched_files,
+    workspace_folders,
+)
+from gradtracer_server.locations import PositionUnits
+from gradtracer_server.protocol import BoundedProtocol
+
+if TYPE_CHECKING:
+    from pygls.server import ServerErrors
+
+    from gradtracer_server.session import Session
+
+logger = logging.getLogger(__name__)
+
+QUICK_FIXES = types.CodeActionOptions(
+    code_action_kinds=[types.CodeActionKind.QuickFix], resolve_provider=True
+)
+
+FEATURES: tuple[tuple[str, Callable[..., Any], Any], ...] = (
+    (types.INITIALIZE, lifecycle.initialize, None),
+    (types.INITIALIZED, lifecycle.initialized, None),
+    (types.SHUTDOWN, lifecycle.shutdown, None),
+    (types.TEXT_DOCUMENT_DID_OPEN, text_document_sync.did_open, None),
+    (types.TEXT_DOCUMENT_DID_CHANGE, text_document_sync.did_change, None),
+    (types.TEXT_DOCUMENT_DID_SAVE, text_document_sync.did_save, None),
+    (types.TEXT_DOCUMENT_DID_CLOSE, text_document_sync.did_close, None),
+    (types.TEXT_DOCUMENT_HOVER, hover.hover, None),
+    (types.TEXT_DOCUMENT_CODE_ACTION, code_action.code_action, QUICK_FIXES),
+    (types.CODE_ACTION_RESOLVE, code_action_resolve.code_action_resolve, None),
+    (types.WORKSPACE_DID_CHANGE_CONFIGURATION, configuration.did_change_configuration, None),
+    (types.WORKSPACE_DID_CHANGE_WATCHED_FILES, watched_files.did_change_watched_files, None),
+    (types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS, workspace_folders.did_change, None),
+)
+"""Every method the server answers, with its handler and the options it announces."""
+
+
+class GradTracerServer(LanguageServer):
+    """One client's server."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "gradtracer",
+            _version(),
+            text_document_sync_kind=types.TextDocumentSyncKind.Incremental,
+            protocol_cls=BoundedProtocol,
+            max_workers=2,
+        )
+        self.support = ClientSupport()
+        self.units = PositionUnits(None)
+        self.options: object = None
+        """The editor's settings as it sent them."""
+        self.over_tcp = False
+        self.uris: dict[Path, str] = {}
+        """The open files, by the client's own spelling of their names."""
+        self.session: Session | None = None
+        """From `initialized` to `shutdown`."""
+        self.life = lifecycle.Life(self)
+        for method, handler, options in FEATURES:
+            self.feature(method, options)(handler)
+
+    def configure(self, options: object) -> None:
+        """Take the editor's settings; one that cannot be used is named in the log and left out."""
+        self.options = options
+        if self.session is None:
+            return
+        for problem in self.session.configure(options):
+            self.log_to_client(str(problem))
+
+    def uri_of(self, path: Path) -> str:
+        """The URI of a file, spelt as the client spells it where it has opened the file."""
+        return self.uris.get(path) or path.as_uri()
+
+    def leave(self) -> None:
+        """End the process as if the client had closed the connection."""
+        if self.protocol.writer is not None:
+            self.protocol.writer.close()
+
+    def report_server_error(self, error: Exception, source: ServerErrors) -> None:
+        """Log what went wrong; no client is bothered with a popup."""
+        logger.error("%s: %s", source.__name__, error)
+
+    def log_to_client(self, message: str) -> None:
+        """One line in the client's log."""
+        self.window_log_message(
+            types.LogMessageParams(type=types.MessageType.Info, message=message)
+        )
+
+    @property
+    def said_goodbye(self) -> bool:
+        """Whether the client asked for shutdown before it left."""
+        return self.protocol._shutdown  # pyright: ignore[reportPrivateUsage]
+
+
+def _version() -> str:
+    try:
+        return version("gradtracer")
+    except PackageNotFoundError:
+        return "0"

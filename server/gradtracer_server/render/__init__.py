@@ -1,0 +1,1 @@
+"""What findings and figures look like: cards in markdown and plain text, numbers for people."""

@@ -1,0 +1,92 @@
+"""Findings and runs as JSON for programs: plain ASCII, so that no terminal obeys it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gradtracer_server.render.text import relative_path
+
+if TYPE_CHECKING:
+    from gradtracer_server.findings import Finding, FrameAnchor
+    from gradtracer_server.fixes.proposal import ProposedFix
+    from gradtracer_server.runs import Run
+
+Record = dict[str, Any]
+
+
+def document(records: Sequence[Record]) -> str:
+    """The list of records."""
+    return json.dumps(records, indent=2, ensure_ascii=True)
+
+
+def finding_record(finding: Finding, fixes: Sequence[ProposedFix]) -> Record:
+    """A finding; lines and columns count from 1, columns in Unicode code points."""
+    diagnosis = finding.diagnosis
+    first = finding.frames[0] if finding.frames else None
+    return {
+        "id": diagnosis.id,
+        "type": diagnosis.type,
+        "layer": diagnosis.layer,
+        "severity": diagnosis.severity,
+        "confidence": diagnosis.confidence,
+        **_place(first),
+        "state": finding.state,
+        "run": finding.run.id,
+        "run_status": finding.run.status,
+        "premise": diagnosis.premise,
+        "implies": diagnosis.implies,
+        "action": diagnosis.action,
+        "expected_effect": diagnosis.expected_effect,
+        "risk": diagnosis.risk,
+        "evidence": msgspec.to_builtins(diagnosis.evidence),
+        "rows": msgspec.to_builtins(diagnosis.rows),
+        "fixes": [
+            {
+                "name": fix.name,
+                "title": fix.title,
+                "preferred": fix.preferred,
+                "disabled_reason": fix.disabled_reason,
+            }
+            for fix in fixes
+        ],
+        "related": [
+            {"role": role, **_place(frame), "state": frame.anchor.state}
+            for role, frames in (("site", finding.frames[1:]), *finding.related.items())
+            for frame in frames
+        ],
+    }
+
+
+def run_record(run: Run) -> Record:
+    """A run and the diagnoses that hold in it."""
+    return {
+        "id": run.id,
+        "status": run.status,
+        "script": run.started.script if run.started else None,
+        "argv": run.started.argv if run.started else [],
+        "folder": str(run.folder),
+        "started": run.started_at,
+        "ended": run.ended_at,
+        "reason": run.ended.reason if run.ended else "",
+        "steps": run.last_step,
+        "total_steps": run.progress.total_steps if run.progress else None,
+        "layers": len(run.layers),
+        "diagnoses": sorted(run.diagnoses),
+        "unreadable_lines": run.problems,
+        "missing_events": run.gaps,
+    }
+
+
+def _place(frame: FrameAnchor | None) -> Record:
+    focus = frame.anchor.focus if frame is not None else None
+    return {
+        "path": relative_path(frame.path) if frame is not None else None,
+        "line": focus.start.line + 1 if focus else None,
+        "column": focus.start.column + 1 if focus else None,
+        "end_line": focus.end.line + 1 if focus else None,
+        "end_column": focus.end.column + 1 if focus else None,
+    }

@@ -1,0 +1,152 @@
+"""Findings and runs as plain text for terminals and logs.
+
+Everything that came from a journal is cleaned of control characters: it must not move a cursor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradtracer_server.render.card import run_status, sentence
+from gradtracer_server.render.escape import clean
+from gradtracer_server.render.numbers import count
+
+if TYPE_CHECKING:
+    from gradtracer_server.findings import Finding
+    from gradtracer_server.fixes.proposal import ProposedFix
+    from gradtracer_server.runs import Run
+
+_NOT_SHOWN = {
+    "outdated": "outdated (the source was edited since: train again)",
+    "suppressed": "suppressed",
+    "gone": "about source that is no longer there",
+}
+_NAMED = 3
+
+
+def relative_path(path: Path) -> str:
+    """A path as seen from the current folder, with `/` on every system."""
+    try:
+        return Path(os.path.relpath(path)).as_posix()
+    except (OSError, ValueError):
+        return str(path)
+
+
+def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings of one type on one line together: a loop may build many layers there."""
+    groups: dict[tuple[Any, ...], list[Finding]] = {}
+    for finding in findings:
+        key = (finding.path, finding.anchor and finding.anchor.focus, finding.diagnosis.type)
+        unplaced = () if finding.path else (finding.run.id, finding.diagnosis.layer)
+        groups.setdefault((*key, *unplaced), []).append(finding)
+    return list(groups.values())
+
+
+def heading(group: Sequence[Finding]) -> str:
+    """`path:line:col: TYPE layer`."""
+    first = group[0]
+    layers = ", ".join(clean(each.diagnosis.layer, 120) for each in group[:_NAMED])
+    if len(group) > _NAMED:
+        layers += f" and {count(len(group) - _NAMED)} more"
+    where = "outside the workspace"
+    if first.path is not None:
+        where = clean(relative_path(first.path))
+        if first.anchor is not None and first.anchor.focus is not None:
+            start = first.anchor.focus.start
+            where += f":{start.line + 1}:{start.column + 1}"
+    return f"{where}: {first.diagnosis.type} {layers}"
+
+
+def finding_lines(group: Sequence[Finding], fixes: Sequence[ProposedFix] = ()) -> str:
+    """A finding, or several of one type on one line, and what to do about it."""
+    diagnosis = group[0].diagnosis
+    deciding = diagnosis.evidence[0]
+    test = f", {clean(deciding.test, 120)}" if deciding.test else ""
+    lines = [
+        f"{heading(group)}: {clean(diagnosis.premise)} "
+        f"[confidence {_confidence(diagnosis.confidence)}{test}]",
+        f"    {clean(sentence(diagnosis.action))}",
+    ]
+    for fix in fixes:
+        preferred = " (preferred)" if fix.preferred else ""
+        reason = f"; not here: {clean(fix.disabled_reason)}" if fix.disabled_reason else ""
+        lines.append(f"    fix {fix.name}{preferred}: {clean(fix.title)}{reason}")
+    return "\n".join(lines)
+
+
+def summary(findings: Sequence[Finding], runs: Sequence[Run]) -> str:
+    """How many findings there are and are not shown, and the runs they are from."""
+    states = Counter(finding.state for finding in findings)
+    shown = states["current"] + states["outside"]
+    lines = [f"{count(shown) if shown else 'No'} finding{'' if shown == 1 else 's'}."]
+    hidden = [
+        f"{count(states[state])} {what}" for state, what in _NOT_SHOWN.items() if states[state]
+    ]
+    if hidden:
+        lines.append(f"Not shown: {', '.join(hidden)}.")
+    for run in runs:
+        lines.append(f"{clean(_script(run), 200)}, run {clean(run.id, 80)}. {run_status(run)}")
+        lines += [f"    {trouble}" for trouble in _troubles(run)]
+    return "\n".join(lines)
+
+
+def run_table(runs: Sequence[Run]) -> str:
+    """One line for each run: id, status, script, steps, diagnoses."""
+    rows = [("run", "status", "script", "steps", "diagnoses")]
+    rows += [
+        (
+            clean(run.id, 80),
+            run.status,
+            clean(_script(run), 200),
+            count(run.last_step),
+            clean(_types(run)) or "none",
+        )
+        for run in runs
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _confidence(value: float) -> str:
+    """Two digits, but never a certainty that was not measured."""
+    return ">0.99" if 0.995 <= value < 1 else f"{value:.2f}"
+
+
+def _types(run: Run) -> str:
+    types = Counter(diagnosis.type for diagnosis in run.diagnoses.values())
+    return ", ".join(
+        type_ if number == 1 else f"{type_} x{number}" for type_, number in sorted(types.items())
+    )
+
+
+def _script(run: Run) -> str:
+    if run.started is None:
+        return "unknown script"
+    if run.started.script == "-":
+        return "interactive session"
+    script = Path(run.started.script)
+    if script.is_absolute() and script.is_relative_to(run.started.root):
+        return relative_path(run.root / script.relative_to(run.started.root))
+    return script.as_posix()
+
+
+def _troubles(run: Run) -> list[str]:
+    troubles: list[str] = []
+    if run.ended is not None and run.ended.reason and run.ended.outcome != "finished":
+        troubles.append(clean(sentence(run.ended.reason)))
+    if run.problems:
+        troubles.append(
+            f"{count(run.problems)} unreadable lines in its journal were passed over; the last: "
+            f"{clean(run.journal.last_problem, 200)}"
+        )
+    if run.gaps:
+        troubles.append(f"{count(run.gaps)} of its events are missing.")
+    troubles += [clean(sentence(f"Probe: {fault.message}")) for fault in run.faults]
+    return troubles

@@ -1,0 +1,147 @@
+"""One editor's view: its documents, the runs around them, and what the runs say of the text.
+
+Imports no pygls. It is loaded after `initialize` is answered, and brings in everything that the
+answer can do without: tree-sitter, msgspec, and (with the first live run) ZeroMQ.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gradtracer_schemas import Diagnosis
+from gradtracer_server.exceptions import SettingsError
+from gradtracer_server.findings import Finding, find
+from gradtracer_server.layer_map import LayerMap, PlacedLayer
+from gradtracer_server.pulse import Pulse
+from gradtracer_server.runs import Run
+from gradtracer_server.settings import ServerSettings, load_settings
+from gradtracer_server.source.documents import Documents
+from gradtracer_server.source.position import Position, Range
+from gradtracer_server.source.workspace import Workspace
+from gradtracer_server.watcher import RunWatcher
+
+logger = logging.getLogger(__name__)
+
+_FileStamp = tuple[int, int]
+
+
+class Session:
+    """State of the server between `initialized` and `shutdown`; lives on the event loop."""
+
+    def __init__(self, roots: Sequence[Path], renewed: Callable[[], None]) -> None:
+        self.roots = list(roots)
+        self.settings = ServerSettings()
+        self.documents = Documents()
+        self.workspace = Workspace(self.roots)
+        self.findings: list[Finding] = []
+        """What the runs say of the text, as of the last renewal."""
+        self.pulse = Pulse(self._renew)
+        self.watcher = RunWatcher(self.roots, self.pulse.ring)
+        self.layers = LayerMap(self.documents, self.workspace)
+        self._renewed = renewed
+        self._texts_changed = True
+        self._judged: list[Diagnosis] = []
+        self._stamps: dict[Path, _FileStamp] = {}
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that speak for their scripts; empty until they have been read."""
+        return self.watcher.book.shown() if self.watcher.ready else []
+
+    @property
+    def all_runs(self) -> list[Run]:
+        """Every run; empty until they have been read."""
+        return self.watcher.book.runs if self.watcher.ready else []
+
+    def configure(self, options: object) -> list[SettingsError]:
+        """Take the settings of the project and the editor; what was wrong with them."""
+        self.settings, problems = load_settings(self.roots, options)
+        self.watcher.interval = self.settings.poll_seconds
+        self.watcher.allow_remote = self.settings.allow_remote_endpoints
+        self.texts_changed()
+        return problems
+
+    def add_root(self, folder: Path) -> None:
+        """Take in a folder: a workspace folder that was added, or that of a lone file."""
+        if folder in self.roots:
+            return
+        self._set_roots([*self.roots, folder])
+
+    def remove_root(self, folder: Path) -> None:
+        """A workspace folder was closed."""
+        self._set_roots([root for root in self.roots if root != folder])
+
+    def texts_changed(self) -> None:
+        """A document was opened, edited, saved or closed."""
+        self._texts_changed = True
+        self.pulse.ring()
+
+    def finding(self, diagnosis_id: str) -> Finding | None:
+        """The finding of an id that a client handed back."""
+        return next((f for f in self.findings if f.diagnosis.id == diagnosis_id), None)
+
+    def findings_between(self, path: Path, place: Range) -> list[Finding]:
+        """The findings whose statement touches a range, outdated ones included."""
+        return [
+            finding
+            for finding in self.findings
+            if finding.path == path
+            and finding.anchor is not None
+            and finding.anchor.range is not None
+            and finding.anchor.range.start <= place.end
+            and place.start <= finding.anchor.range.end
+        ]
+
+    def layers_at(self, path: Path, position: Position) -> list[PlacedLayer]:
+        """The layers that the statement at a position defines."""
+        return self.layers.at(path, position, self.runs)
+
+    def settle(self) -> None:
+        """Renew now if the text has changed since: an answer must be about the text as it is."""
+        if self._texts_changed:
+            self._renew()
+
+    def close(self) -> None:
+        """Stop every thread and timer."""
+        self.pulse.stop()
+        self.watcher.close()
+
+    def _set_roots(self, roots: list[Path]) -> None:
+        self.roots[:] = roots
+        self.workspace = Workspace(self.roots)
+        self.layers = LayerMap(self.documents, self.workspace)
+        self.watcher.book.roots[:] = roots
+        self.watcher.wake()
+        self.texts_changed()
+
+    def _renew(self) -> None:
+        if not self.watcher.ready:
+            return
+        judged = [each for run in self.runs for each in run.diagnoses.values()]
+        stamps = {path: _stamp(path) for path in self._stamps}
+        if (
+            self._texts_changed
+            or stamps != self._stamps
+            or len(judged) != len(self._judged)
+            or any(new is not old for new, old in zip(judged, self._judged, strict=True))
+        ):
+            self._texts_changed = False
+            self._judged = judged
+            self.findings = [
+                finding
+                for finding in find(self.all_runs, self.documents, self.workspace)
+                if finding.diagnosis.type not in self.settings.disabled_types
+            ]
+            read = {frame.path for finding in self.findings for frame in finding.frames}
+            self._stamps = {path: _stamp(path) for path in {*stamps, *read}}
+        self._renewed()
+
+
+def _stamp(path: Path) -> _FileStamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, -1
+    return status.st_mtime_ns, status.st_size
