@@ -5,6 +5,7 @@ ServerError
 ├── JournalUnreadable a journal that is missing, not a regular file, or may not be read
 ├── EditError         an edit of the user's source that is not made
 │   ├── EditConflict  two edits of one text overlap
+│   ├── NotApplicable a fix that has nothing to edit here
 │   └── EditRefused   the result would be broken, or is not what was asked for
 └── UsageError        a command that cannot be carried out as it was given
 """
@@ -34,6 +35,10 @@ class EditError(ServerError):
 
 class EditConflict(EditError):
     """Two edits of one text overlap."""
+
+
+class NotApplicable(EditError):
+    """A fix that has nothing to edit here; its text tells the user why."""
 
 
 class EditRefused(EditError):

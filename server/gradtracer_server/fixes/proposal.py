@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from gradtracer_schemas import Diagnosis, FixOffer, SourceSite
 from gradtracer_server.source.anchors import Anchor
@@ -46,3 +47,27 @@ class ProposedFix:
     """The one to try first."""
     disabled_reason: str | None = None
     """Why it cannot be made here; None when it can."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A fix that applies."""
+
+    title: str
+    """What it does, in a line."""
+    changes: dict[Path, tuple[SourceText, list[TextEdit]]]
+    """By file, its text and the edits of it."""
+
+
+class Fix(Protocol):
+    """One file of this folder."""
+
+    NAME: str
+    """Name in the registry and in a probe's offers."""
+    TITLE: str
+    """What it does where no more can be said, because it does not apply."""
+
+    @staticmethod
+    def plan(context: FixContext) -> Plan:
+        """Find what to edit. Raises `NotApplicable`, whose text tells the user why not."""
+        ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gradtracer_schemas import SourceFrame
-from gradtracer_server.source.binding import binding_in, binding_of, callee_in
+from gradtracer_server.source.binding import binding_in, binding_of, callee_in, callee_of
 from gradtracer_server.source.broken import find_target, find_verbatim
 from gradtracer_server.source.canonical import canonical
 from gradtracer_server.source.index import Range, SourceText, Statement
@@ -94,11 +94,9 @@ def _focus(statement: Statement, frame: SourceFrame, source: SourceText) -> Rang
     """Range of the recorded call; in a changed statement, of the first to the same function."""
     if not frame.expression.strip():
         return None
-    call = statement.calls.get(canonical(frame.expression))
+    call = statement.call_like(canonical(frame.expression))
     if call is None and (callee := callee_in(frame.expression)):
-        call = next(
-            (c for form, c in statement.calls.items() if form.startswith(f"{callee} (")), None
-        )
+        call = next((call for call in statement.calls if callee_of(call) == callee), None)
     return None if call is None else source.range_of(call)
 
 

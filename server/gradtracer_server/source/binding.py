@@ -53,7 +53,12 @@ def callee_in(expression: str) -> str:
     """Canonical form of what a call calls; empty when the expression is no call."""
     root = parse_bytes(encode(expression.strip())).root_node
     inner = next((child for first in root.named_children for child in first.named_children), None)
-    return _field(inner, "function") if inner is not None and inner.type == "call" else ""
+    return callee_of(inner) if inner is not None and inner.type == "call" else ""
+
+
+def callee_of(call: Node) -> str:
+    """Canonical form of what a call's node calls."""
+    return _field(call, "function")
 
 
 def _field(node: Node, name: str) -> str:

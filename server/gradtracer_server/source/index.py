@@ -146,6 +146,12 @@ class SourceText:
         line, column = self.clamp(position)
         return self._line_starts[line] + column
 
+    def position_of(self, byte: int) -> Position:
+        """The position of a byte of `data`."""
+        offset = byte if self._ascii else len(decode(self.data[:byte]))
+        line = bisect_right(self._line_starts, offset) - 1
+        return self.clamp(Position(line, offset - self._line_starts[line]))
+
     def byte(self, offset: int) -> int:
         """Bytes before a code point offset."""
         if self._ascii:
@@ -163,7 +169,7 @@ class SourceText:
 
     @cached_property
     def _line_starts(self) -> list[int]:
-        return [0, *accumulate(len(line) + 1 for line in self._raw_lines)]
+        return [0, *accumulate(len(line) + 1 for line in self._raw_lines[:-1])]
 
     @cached_property
     def _starts_of_statements(self) -> list[int]:

@@ -35,7 +35,25 @@ _NEEDS_TREE = re.compile(rb"#|(?<![\w])[uU][\"']")
 class Statement:
     """One statement of one tree."""
 
-    __slots__ = ("_calls", "_canonical", "end_byte", "last", "node", "scope", "start_byte")
+    __slots__ = (
+        "_calls",
+        "_canonical",
+        "_forms",
+        "end_byte",
+        "last",
+        "node",
+        "scope",
+        "start_byte",
+    )
+        "_calls",
+        "_canonical",
+        "_forms",
+        "end_byte",
+        "last",
+        "node",
+        "scope",
+        "start_byte",
+    )
 
     def __init__(self, node: Node, last: Node, scope: str) -> None:
         self.node = node
@@ -47,7 +65,8 @@ class Statement:
         self.start_byte = node.start_byte
         self.end_byte = last.end_byte
         self._canonical: str | None = None
-        self._calls: dict[str, Node] | None = None
+        self._calls: list[Node] | None = None
+        self._forms: dict[str, Node] | None = None
 
     @property
     def line(self) -> int:
@@ -67,19 +86,27 @@ class Statement:
         return self._canonical
 
     @property
-    def calls(self) -> dict[str, Node]:
-        """The calls in it by canonical form, the first of each form, the outer before the inner."""
+    def calls(self) -> list[Node]:
+        """The calls in it, the outer before the inner."""
         if self._calls is None:
-            self._calls = {}
+            self._calls = []
             pending = [self.node]
             while pending:
                 node = pending.pop()
-                if node.start_byte >= self.end_byte and node is not self.node:
+                if node.start_byte >= self.end_byte:
                     continue
                 if node.type == "call":
-                    self._calls.setdefault(canonical_node(node), node)
+                    self._calls.append(node)
                 pending.extend(reversed(node.named_children))
         return self._calls
+
+    def call_like(self, form: str) -> Node | None:
+        """The first call in it of a canonical form."""
+        if self._forms is None:
+            self._forms = {}
+            for call in self.calls:
+                self._forms.setdefault(canonical_node(call), call)
+        return self._forms.get(form)
 
     def loose_key(self, data: bytes) -> bytes:
         """A cheap key: equal for statements of equal canonical form, seldom for others."""

@@ -6,7 +6,7 @@ import re
 
 from gradtracer_server.source.anchors import Anchor
 from gradtracer_server.source.grammar import decode
-from gradtracer_server.source.index import SourceText
+from gradtracer_server.source.index import Position, SourceText
 
 MARK = re.compile(r"#\s*gradtracer:\s*ignore\b(?:\s*\[(?P<types>[^\]]*)\])?")
 """The mark in a comment; without a list it means every type."""
@@ -30,3 +30,14 @@ def ignored(source: SourceText, line: int) -> frozenset[str]:
         listed = mark["types"]
         types.update({"*"} if listed is None else (each.strip() for each in listed.split(",")))
     return frozenset(types)
+
+
+def end_of_list(source: SourceText, line: int) -> tuple[Position, bool] | None:
+    """Where another type fits into a line's list, and whether one stands there already."""
+    comment = source.comment_on(line)
+    mark = None if comment is None else MARK.search(decode(comment.text or b""))
+    if comment is None or mark is None or mark["types"] is None:
+        return None
+    start = source.range_of(comment).start
+    listed = mark["types"].rstrip().rstrip(",")
+    return Position(line, start.column + mark.start("types") + len(listed)), bool(listed.strip())

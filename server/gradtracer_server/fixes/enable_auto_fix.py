@@ -1,0 +1,110 @@
+"""Turn `auto_fix` on where the run was started or the table was tracked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tree_sitter import Node
+
+from gradtracer_server.exceptions import NotApplicable
+from gradtracer_server.fixes.calls import (
+    Arguments,
+    arguments,
+    callee_name,
+    calls_in,
+    original_name,
+    text_of,
+)
+from gradtracer_server.fixes.proposal import FixContext, Plan
+from gradtracer_server.source.edits import TextEdit
+from gradtracer_server.source.index import Range, SourceText
+
+NAME = "enable-auto-fix"
+TITLE = "Turn on auto_fix"
+
+_PLACE = {"watch": None, "EmbeddingTracker": 2}
+"""Where a call of each takes `auto_fix` by place; None where it takes it by name only."""
+
+
+def plan(context: FixContext) -> Plan:
+    """Add `auto_fix=True` to the recorded call, or flip its `False`."""
+    site = context.diagnosis.related.get("watch")
+    if site is None or not site.frames:
+        raise NotApplicable(
+            "the run was started without a call of gradtracer.watch, so there is none to edit; "
+            "set auto_fix = true under [tool.gradtracer] in pyproject.toml"
+        )
+    for path, source, anchor in context.frames(site):
+        for call in calls_in(source, anchor):
+            name = callee_name(call)
+            name = name if name in _PLACE else original_name(source, name)
+            if name in _PLACE:
+                return _at(path, source, call, name)
+    raise NotApplicable("the call that started the run is no longer where it was, or has changed")
+
+
+def _at(path: Path, source: SourceText, call: Node, name: str) -> Plan:
+    line = call.start_point.row + 1
+    passed = arguments(call)
+    if passed is None:
+        raise NotApplicable(f"the arguments of {name} on line {line} cannot be read")
+    value = passed.value(_PLACE[name], "auto_fix")
+    if value is None:
+        edits = _added(source, passed, name, line)
+    elif value.type == "false":
+        edits = [TextEdit(source.range_of(value), "True")]
+    elif value.type == "true":
+        raise NotApplicable(f"auto_fix is already True in the call of {name} on line {line}")
+    else:
+        raise NotApplicable(
+            f"auto_fix is given as {text_of(value)} in the call of {name} on line {line}; "
+            "change it where that is set"
+        )
+    return Plan(
+        f"Turn on auto_fix in the call of {name} on line {line}", lambda: {path: (source, edits)}
+    )
+
+
+def _added(source: SourceText, passed: Arguments, name: str, line: int) -> list[TextEdit]:
+    """The new keyword after the last argument, laid out as the call is."""
+    if passed.unpacked_keywords or (passed.unpacked and _PLACE[name] is not None):
+        raise NotApplicable(
+            f"the call of {name} on line {line} unpacks its arguments, which may hold auto_fix"
+        )
+    inside = passed.node.children[1:-1]
+    closing = passed.node.children[-1]
+    given = [child for child in inside if child.is_named and child.type != "comment"]
+    if not given:
+        return [_insert(source, closing.start_byte, "auto_fix=True")]
+    last = given[-1]
+    comma = next((c for c in inside if c.type == "," and c.start_byte >= last.end_byte), None)
+    end = last if comma is None else comma
+    indent = _indent_of(source, last)
+    if indent is None or closing.start_point.row == last.end_point.row:
+        after = ", auto_fix=True" if comma is None else " auto_fix=True,"
+        return [_insert(source, end.end_byte, after)]
+    row = end.end_point.row
+    notes = [c for c in inside if c.type == "comment" and c.start_point.row == row]
+    place = max([end.end_byte, *(note.end_byte for note in notes)])
+    new_line = f"{_line_break(source)}{indent}auto_fix=True"
+    if comma is not None:
+        return [_insert(source, place, f"{new_line},")]
+    if place == last.end_byte:
+        return [_insert(source, place, f",{new_line}")]
+    return [_insert(source, last.end_byte, ","), _insert(source, place, new_line)]
+
+
+def _indent_of(source: SourceText, node: Node) -> str | None:
+    """The white space before a node that is the first on its line."""
+    line = source.lines[node.start_point.row]
+    before = line[: source.range_of(node).start.column]
+    return before if not before.strip() else None
+
+
+def _line_break(source: SourceText) -> str:
+    return "\r\n" if "\r\n" in source.text else "\n"
+
+
+def _insert(source: SourceText, byte: int, text: str) -> TextEdit:
+    position = source.position_of(byte)
+    return TextEdit(Range(position, position), text)

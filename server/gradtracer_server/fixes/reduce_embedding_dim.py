@@ -1,0 +1,140 @@
+"""Give a table the width that its measured rank needs."""
+
+from __future__ import annotations
+
+from tree_sitter import Node
+
+from gradtracer_schemas import SourceSite
+from gradtracer_server.exceptions import NotApplicable
+from gradtracer_server.fixes.calls import (
+    ancestor,
+    arguments,
+    callee_name,
+    calls_in,
+    original_name,
+)
+from gradtracer_server.fixes.literals import Literal, Place, follow, integer
+from gradtracer_server.fixes.proposal import FixContext, Frame, Plan
+from gradtracer_server.source.binding import binding_of
+from gradtracer_server.source.edits import TextEdit
+from gradtracer_server.source.index import SourceText, Statement
+
+NAME = "reduce-embedding-dim"
+TITLE = "Reduce embedding_dim"
+
+_CONSTRUCTORS = frozenset({"Embedding", "EmbeddingBag"})
+_DIM_INDEX = 1
+
+
+def plan(context: FixContext) -> Plan:
+    """Edit the number that sets `embedding_dim`, wherever it stands."""
+    dim = _offered_dim(context)
+    frame, index = _first_frame(context)
+    path, source, anchor = frame
+    if anchor.state not in ("exact", "moved"):
+        raise NotApplicable("the statement that defines the layer has changed since the run")
+    call = _constructor(frame)
+    callers = tuple(context.diagnosis.site.frames[index + 1 :])
+    literal = follow(_dim_argument(call), Place(path, source, callers, context.frames))
+    if literal.value <= dim:
+        raise NotApplicable(f"embedding_dim is {literal.value} already; {dim} was measured")
+    in_place = not literal.via
+    others = _siblings(source, call, literal) if in_place else []
+    nodes = [literal.node, *(node for _, node in others)]
+    title = f"Reduce embedding_dim from {literal.value} to {dim}"
+    if others:
+        title += f", also of {', '.join(name for name, _ in others)}"
+    if not in_place:
+        file = "" if literal.path == path else f" of {literal.path.name}"
+        title += f": {literal.via} on line {literal.node.start_point.row + 1}{file}"
+    elif same := _other_lines(call, literal.value, nodes):
+        title += f"; {literal.value} also stands on line {', '.join(same)}"
+    edits = [TextEdit(literal.source.range_of(node), str(dim)) for node in nodes]
+    return Plan(title, {literal.path: (literal.source, edits)})
+
+
+def _offered_dim(context: FixContext) -> int:
+    dim = context.offer.parameters.get("embedding_dim") if context.offer is not None else None
+    if not isinstance(dim, int) or isinstance(dim, bool) or dim < 1:
+        raise NotApplicable(f"expected the measured embedding_dim, a positive integer, got {dim!r}")
+    return dim
+
+
+def _first_frame(context: FixContext) -> tuple[Frame, int]:
+    """The innermost frame in the workspace, and its place in the recorded chain."""
+    for index, frame in enumerate(context.diagnosis.site.frames):
+        for found in context.frames(SourceSite(frames=[frame])):
+            return found, index
+    raise NotApplicable("the layer is defined outside the workspace")
+
+
+def _constructor(frame: Frame) -> Node:
+    _, source, anchor = frame
+    calls = calls_in(source, anchor)
+    tables = [call for call in calls if _is_table(call, source)]
+    if len(tables) == 1:
+        return tables[0]
+    if tables:
+        raise NotApplicable("several tables are built by this statement; which one is not known")
+    built = f"{callee_name(calls[0])}(...)" if calls else "no call"
+    raise NotApplicable(
+        f"the layer is built by {built}; expected nn.Embedding(...) or nn.EmbeddingBag(...)"
+    )
+
+
+def _is_table(call: Node, source: SourceText) -> bool:
+    name = callee_name(call)
+    return name in _CONSTRUCTORS or original_name(source, name) in _CONSTRUCTORS
+
+
+def _dim_argument(call: Node) -> Node:
+    passed = arguments(call)
+    value = None if passed is None else passed.value(_DIM_INDEX, "embedding_dim")
+    if value is None:
+        raise NotApplicable("embedding_dim is not passed by name or place; it may be unpacked")
+    return value
+
+
+def _siblings(source: SourceText, call: Node, literal: Literal) -> list[tuple[str, Node]]:
+    """Tables of the same class, or else scope, of the same width: they meet in products.
+
+    Each with the name it is known by and the literal of its width.
+    """
+    around = _surroundings(call)
+    found: list[tuple[str, Node]] = []
+    for statement in source.statements:
+        if not around.start_byte <= statement.start_byte < around.end_byte:
+            continue
+        for other in statement.calls:
+            passed = arguments(other) if _is_table(other, source) else None
+            value = None if passed is None else passed.value(_DIM_INDEX, "embedding_dim")
+            if value is None or value.type != "integer" or value == literal.node:
+                continue
+            if integer(value) == literal.value:
+                found.append((_known_as(statement), value))
+    return found
+
+
+def _known_as(statement: Statement) -> str:
+    binding = binding_of(statement.node)
+    name = binding.name.replace(" ", "").removeprefix("self.")
+    return name if binding.names_one_thing and name else f"line {statement.line + 1}"
+
+
+def _surroundings(call: Node) -> Node:
+    """The class around a call; outside any, the function; else the module."""
+    around = ancestor(call, "class_definition") or ancestor(call, "function_definition", "module")
+    return around if around is not None else call
+
+
+def _other_lines(call: Node, value: int, edited: list[Node]) -> list[str]:
+    """At most three other lines of the class that hold the same number, from 1."""
+    lines: list[str] = []
+    pending = [_surroundings(call)]
+    while pending and len(lines) < 3:
+        node = pending.pop()
+        if node.type == "integer" and integer(node) == value and node not in edited:
+            line = str(node.start_point.row + 1)
+            lines.extend([] if line in lines else [line])
+        pending.extend(reversed(node.named_children))
+    return lines

@@ -1,0 +1,52 @@
+"""The fixes by name, and what each proposes for a diagnosis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from gradtracer_schemas import FixOffer
+from gradtracer_server.exceptions import NotApplicable
+from gradtracer_server.fixes import enable_auto_fix, reduce_embedding_dim, suppress
+from gradtracer_server.fixes.proposal import Edits, Fix, FixContext, Frame, Plan, ProposedFix
+from gradtracer_server.source.edits import apply_edits, verify
+
+__all__ = ["FIXES", "Edits", "FixContext", "Frame", "ProposedFix", "propose"]
+
+FIXES: dict[str, Fix] = {
+    fix.NAME: cast(Fix, fix) for fix in (enable_auto_fix, reduce_embedding_dim, suppress)
+}
+"""Every fix this server can make."""
+
+
+def propose(context: FixContext) -> list[ProposedFix]:
+    """The fixes for a diagnosis, the preferred one first.
+
+    With an offer in the context, that one; without, all that the diagnosis offers, and then
+    suppression. One that does not apply comes disabled, with the reason. One that a newer probe
+    offers and this server does not know is left out.
+    """
+    offers = [context.offer] if context.offer is not None else _all_offers(context)
+    return [_propose(context, offer) for offer in offers if offer.fix in FIXES]
+
+
+def _all_offers(context: FixContext) -> list[FixOffer]:
+    offered = sorted(context.diagnosis.fixes, key=lambda offer: not offer.preferred)
+    rest = [] if any(o.fix == suppress.NAME for o in offered) else [FixOffer(fix=suppress.NAME)]
+    return [*offered, *rest]
+
+
+def _propose(context: FixContext, offer: FixOffer) -> ProposedFix:
+    fix = FIXES[offer.fix]
+    try:
+        plan = fix.plan(replace(context, offer=offer))
+    except NotApplicable as reason:
+        return ProposedFix(fix.NAME, fix.TITLE, dict, disabled_reason=str(reason))
+    return ProposedFix(fix.NAME, plan.title, lambda: _verified(plan), preferred=offer.preferred)
+
+
+def _verified(plan: Plan) -> Edits:
+    """The plan's edits, once each file is known to be no worse for them."""
+    for source, edits in plan.changes.values():
+        verify(source.text, apply_edits(source.text, edits))
+    return {path: edits for path, (_, edits) in plan.changes.items()}
