@@ -60,9 +60,7 @@ def _at(path: Path, source: SourceText, call: Node, name: str) -> Plan:
             f"auto_fix is given as {text_of(value)} in the call of {name} on line {line}; "
             "change it where that is set"
         )
-    return Plan(
-        f"Turn on auto_fix in the call of {name} on line {line}", lambda: {path: (source, edits)}
-    )
+    return Plan(f"Turn on auto_fix in the call of {name} on line {line}", {path: (source, edits)})
 
 
 def _added(source: SourceText, passed: Arguments, name: str, line: int) -> list[TextEdit]:

@@ -45,15 +45,6 @@ class Statement:
         "scope",
         "start_byte",
     )
-        "_calls",
-        "_canonical",
-        "_forms",
-        "end_byte",
-        "last",
-        "node",
-        "scope",
-        "start_byte",
-    )
 
     def __init__(self, node: Node, last: Node, scope: str) -> None:
         self.node = node
