@@ -108,6 +108,11 @@ class Run:
         return self.folder.parent.parent.parent
 
     @property
+    def last_step(self) -> int:
+        """The furthest training step that the run told of."""
+        return max(self.step, self.progress.step if self.progress else 0)
+
+    @property
     def problems(self) -> int:
         """Journal lines that could not be read."""
         return self.journal.problems

@@ -1,0 +1,79 @@
+"""`gradtracer` and `python -m gradtracer_server`: runs one command, loading only what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from gradtracer_server.exceptions import ServerError
+from gradtracer_server.headless.arguments import parse
+
+_INTERRUPTED = 130
+_EXTRA = frozenset({"pygls", "lsprotocol", "tree_sitter", "tree_sitter_python"})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    try:
+        status = _run(parse(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough. What is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except ServerError as error:
+        print(f"gradtracer: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
+            return _crashed()
+        print(
+            f"gradtracer: {missing} is not installed; pip install 'gradtracer[server]'",
+            file=sys.stderr,
+        )
+        return 2
+    except Exception:
+        return _crashed()
+    return status
+
+
+def _crashed() -> int:
+    """Tell of an error of ours; its status must not read as findings."""
+    import traceback
+
+    traceback.print_exc()
+    print("gradtracer: this is an error of gradtracer; please report it", file=sys.stderr)
+    return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    match arguments.command:
+        case "serve":
+            from gradtracer_server.server import serve
+
+            return serve(arguments.tcp)
+        case "check":
+            from gradtracer_server.headless.check import check
+
+            return check(
+                arguments.paths,
+                output_format="diff" if arguments.diff else arguments.output_format,
+                show_fixes=arguments.show_fixes,
+            )
+        case "rule":
+            from gradtracer_server.headless.rule import rule
+
+            return rule(arguments.type)
+        case _:
+            from gradtracer_server.headless.runs import runs
+
+            return runs(arguments.paths, output_format=arguments.output_format)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""`gradtracer rule TYPE`: the page of a type of diagnosis."""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+
+from gradtracer_schemas import DIAGNOSIS_TYPES, RULES
+from gradtracer_server.exceptions import UsageError
+from gradtracer_server.headless.output import say
+
+_WIDTH = 88
+
+
+def rule(name: str | None) -> int:
+    """Print one page, or the list of all types; the exit status.
+
+    Raises:
+        UsageError: there is no such type.
+    """
+    if name is None:
+        width = max(map(len, RULES))
+        for each in RULES.values():
+            say(f"{each.type:<{width}}  {each.title}")
+        return 0
+    wanted = name.strip().upper().replace("-", "_")
+    for type_ in DIAGNOSIS_TYPES:
+        if type_ == wanted:
+            page = RULES.get(type_)
+            say(_page(type_) if page else f"{type_}: reserved; this version does not raise it.")
+            return 0
+    near = [type_ for type_ in DIAGNOSIS_TYPES if wanted and wanted in type_]
+    near = near or difflib.get_close_matches(wanted, DIAGNOSIS_TYPES, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`gradtracer rule` lists them"
+    raise UsageError(f"expected a type of diagnosis, got {name[:80]!r}; {hint}")
+
+
+def _page(type_: str) -> str:
+    page = next(each for each in RULES.values() if each.type == type_)
+    parts = [f"{page.type}: {page.title}"]
+    for heading, text in (
+        ("Looks for", page.looks_for),
+        ("Matters", page.matters),
+        ("Remedies", page.remedies),
+        ("Silent when", page.silent_when),
+        ("Source", page.source),
+    ):
+        body = textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        parts.append(f"{heading}\n{body}")
+    return "\n\n".join(parts)

@@ -1,0 +1,127 @@
+"""What the commands look at: the runs around some paths, and their findings in the files there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradtracer_server.discovery import HOME, MAX_DEPTH, searched
+from gradtracer_server.exceptions import SettingsError, UsageError
+from gradtracer_server.findings import Finding, find, resolve_site
+from gradtracer_server.runbook import RunBook
+from gradtracer_server.runs import Run
+from gradtracer_server.settings import load_settings
+from gradtracer_server.source.documents import Documents
+from gradtracer_server.source.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gradtracer_server.fixes.proposal import ProposedFix
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The runs and findings around some paths."""
+
+    folders: list[Path]
+    """The folders that were looked at."""
+    book: RunBook
+    documents: Documents
+    workspace: Workspace
+    findings: list[Finding]
+    """In the order of the files and their lines; those outside the workspace last."""
+    complaints: list[SettingsError]
+    """Settings that could not be used."""
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that speak for their scripts."""
+        return self.book.shown()
+
+    def fixes(self, finding: Finding) -> list[ProposedFix]:
+        """What can be done about a finding; nothing where its source has changed."""
+        if finding.state != "current":
+            return []
+        from gradtracer_server.fixes.proposal import FixContext
+        from gradtracer_server.fixes.registry import propose
+
+        return propose(
+            FixContext(
+                diagnosis=finding.diagnosis,
+                offer=None,
+                frames=lambda site: [
+                    (frame.path, frame.source, frame.anchor)
+                    for frame in resolve_site(site, finding.run, self.documents, self.workspace)
+                ],
+            )
+        )
+
+
+def survey(paths: Sequence[Path]) -> Survey:
+    """Look around paths; without any, around the current folder.
+
+    Raises:
+        UsageError: a path does not exist.
+    """
+    book = run_book(paths)
+    folders = list(book.roots)
+    # From a subfolder of a project the whole project is meant, as far as its own runs reach.
+    holders = [run.root for run in book.runs if _above(run.root, folders)]
+    workspace = Workspace(dict.fromkeys([*holders, *folders]))
+    documents = Documents()
+    settings, complaints = load_settings(dict.fromkeys([*folders, *holders]))
+    found = find(book.runs, documents, workspace, settings.disabled_types)
+    wanted = [finding for finding in found if not paths or _within(finding, paths)]
+    return Survey(folders, book, documents, workspace, sorted(wanted, key=place), complaints)
+
+
+def run_book(paths: Sequence[Path]) -> RunBook:
+    """The runs around paths; without any, around the current folder.
+
+    Raises:
+        UsageError: a path does not exist.
+    """
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"expected a file or a folder, got {str(path)!r}: there is none")
+    here = [path if path.is_dir() else path.parent for path in paths] or [Path()]
+    book = RunBook(list(dict.fromkeys(folder.resolve() for folder in here)))
+    book.refresh()
+    return book
+
+
+def no_runs(folders: Iterable[Path]) -> str:
+    """Why there is nothing to say, and how to change that."""
+    looked = dict.fromkeys(str(each) for folder in folders for each in searched(folder))
+    return "\n".join(
+        [
+            f"No runs found. Looked for {HOME}/runs in",
+            *(f"    {folder}" for folder in looked),
+            f"and up to {MAX_DEPTH} levels below. To make a run, add this to a training script",
+            "    run = gradtracer.watch(model, optimizer=optimizer)",
+            "and start it; or name the folder of an earlier one: gradtracer check PATH",
+        ]
+    )
+
+
+def place(finding: Finding) -> tuple[bool, str, tuple[int, int], str, str]:
+    """Sort key: by file and line, then by type and layer."""
+    anchor = finding.anchor
+    where = anchor.focus or anchor.range if anchor else None
+    return (
+        finding.path is None,
+        str(finding.path),
+        where.start if where else (0, 0),
+        finding.diagnosis.type,
+        finding.diagnosis.layer,
+    )
+
+
+def _above(root: Path, folders: Sequence[Path]) -> bool:
+    return any(folder.is_relative_to(root) for folder in folders)
+
+
+def _within(finding: Finding, paths: Sequence[Path]) -> bool:
+    shown = finding.path or finding.run.root
+    return any(shown.resolve().is_relative_to(path.resolve()) for path in paths)
