@@ -75,6 +75,7 @@ def measure(
         exposures,
         energy,
         noise,
+        observer.noise.agreement.cpu().numpy().astype(np.float64),
         _squared_norm(weight),
         noise_fdr=settings.zombie_fdr,
         oscillation_fdr=settings.oscillation_fdr,

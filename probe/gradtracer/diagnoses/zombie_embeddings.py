@@ -20,17 +20,17 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     expected_false = float(np.mean(verdict.q_values))
     kinds: list[str] = []
     if oscillating:
-        kinds.append(f"{many(oscillating, 'row')} alternate in direction")
+        kinds.append(f"alternating in direction: {oscillating:,}")
     if named - oscillating:
-        kinds.append(f"{many(named - oscillating, 'row')} are far noisier than rows as often seen")
+        kinds.append(f"far noisier than rows as often seen: {named - oscillating:,}")
     return Finding(
         type="ZOMBIE_EMBEDDINGS",
         severity="warning",
         # The adjusted p-values bound the expected share of wrong names in the list.
         confidence=1.0 - expected_false,
         premise=(
-            f"{many(named, 'row')} of {verdict.tested:,} tested move much and get nowhere: "
-            f"{' and '.join(kinds)}."
+            f"{many(named, 'row')} of {verdict.tested:,} tested moving much and getting nowhere "
+            f"({', '.join(kinds)})."
         ),
         implies=(
             "Their updates cancel or follow contradictory examples: merged ids, random labels, or "

@@ -5,6 +5,11 @@ squared difference of neighbours estimates the noise variance and lets a slow dr
 right while the row still learns; under strict alternation it is twice the energy. Instead of the
 last gradient a block of k coordinates of it in a fixed random orthonormal basis is kept, a
 different block each time.
+
+Direction is kept apart from size: `agreement` averages 2 <a, b> / (|a|^2 + |b|^2) over pairs of
+successive blocks a, b. Each pair lies between -1 (reversal) and 1 (repetition) whatever its size,
+so a row with one huge gradient among small ones does not pass for an oscillating one, as it would
+by the ratio V/E.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ _COUNT_LIMIT = 32_000
 class NoiseEnergy:
     """Moving averages per row: `V` noise energy, `E` total energy, in squared gradient units.
 
-    State in bytes a row: V 4, E 4, n 2, sketch 2 k = 8, multiplicity 2: 20 in all.
+    State in bytes a row: V 4, E 4, agreement 4, n 2, sketch 2 k = 8, multiplicity 2: 24 in all.
     Averages weigh an exposure by max(1/n, 1/16). A gradient that is not finite is skipped.
     """
 
@@ -34,6 +39,7 @@ class NoiseEnergy:
         self._basis = basis.to(device)
         self.noise = torch.zeros(rows, device=device)
         self.energy = torch.zeros(rows, device=device)
+        self.agreement = torch.zeros(rows, device=device)
         self.exposures = torch.zeros(rows, dtype=torch.int16, device=device)
         # bfloat16: gradients of 1e-6 and less must not underflow, three digits are enough.
         self._sketch = torch.zeros(rows, self._width, dtype=torch.bfloat16, device=device)
@@ -79,6 +85,9 @@ class NoiseEnergy:
         pair_weight = (1.0 / (n - 1).clamp(min=1)).clamp(min=1.0 / _MEMORY)
         self._average(self.energy, ids, energy, weight, finite)
         self._average(self.noise, ids, noise, pair_weight, follows)
+        size = now.square().sum(dim=1) + before.square().sum(dim=1)
+        agreement = torch.where(size > 0, 1.0 - difference / size, 0.0)
+        self._average(self.agreement, ids, agreement, pair_weight, follows & (size > 0))
         next_block = (n.long() - 1).remainder(self._blocks) * self._width
         sketch = rotated.gather(1, next_block.unsqueeze(1) + self._columns)
         self._sketch.index_copy_(0, ids, sketch.to(torch.bfloat16))

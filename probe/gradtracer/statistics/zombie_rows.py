@@ -35,7 +35,7 @@ class ZombieRows(NamedTuple):
     unknown: int
     """Rows seen but with too few."""
     mean_rho: float
-    """Mean of rho = 1 - V/E over tested rows; under steady noise 0, negative when alternating."""
+    """Mean agreement over tested rows; under steady noise 0, negative when alternating."""
 
 
 def zombie_rows(
@@ -43,6 +43,7 @@ def zombie_rows(
     exposures: npt.NDArray[np.integer],
     energy: Array,
     noise: Array,
+    agreement: Array,
     squared_norm: Array,
     *,
     noise_fdr: float,
@@ -55,6 +56,7 @@ def zombie_rows(
         exposures: `[N]` tracked steps that touched the row; below 8 it is unknown.
         energy: `[N]` E, in squared gradient units (see `noise_energy`).
         noise: `[N]` V, in the same units.
+        agreement: `[N]` mean agreement of successive gradients, -1 to 1.
         squared_norm: `[N]` |w|^2 of the row.
         noise_fdr: level of Benjamini and Hochberg (JRSS B 57, 1995) for the noise arm.
         oscillation_fdr: the same for the oscillation arm.
@@ -63,7 +65,7 @@ def zombie_rows(
     rows) robust z of log V plus z of -log |w|^2, each held above -6; p from Student t with 30
     degrees of freedom; the norm's z must be at least 0.5. A row of large noise that has attained a
     norm like its peers learns all the same.
-    Oscillation arm: rho = 1 - V/E against rho >= -0.5, Fisher's z over at most 31 pairs. The null
+    Oscillation arm: agreement rho against rho >= -0.5, Fisher's z over at most 31 pairs. The null
     allows for what SGD does to a healthy row: rho = -(learning rate x curvature) / 2.
     """
     seen = exposures > 0
@@ -75,8 +77,8 @@ def zombie_rows(
     if ready.size < 2:
         empty = np.zeros(0)
         return ZombieRows(nothing, empty, empty.astype(bool), int(ready.size), unknown, 0.0)
-    e, v = energy[ready], noise[ready]
-    rho = np.clip(1.0 - v / e, -1.0, 1.0)
+    v = noise[ready]
+    rho = np.clip(agreement[ready], -1.0, 1.0)
 
     q_noise = _noise_arm(look_ups[ready], v, squared_norm[ready])
     pairs = np.minimum(exposures[ready] - 1, _MAX_PAIRS)
