@@ -2,7 +2,8 @@
 
     python examples/movielens_mf.py
 
-The defaults are a common setting that nobody tuned: test NDCG@10 about .042. A tuned one, .064:
+The defaults are a common setting that nobody tuned: test NDCG@10 .039 with seed 0. A tuned one,
+.067:
 
     python examples/movielens_mf.py --optimizer adamw --lr 3e-3 --weight-decay 0.1 --dim 32 \
         --epochs 60 --patience 8
@@ -76,7 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adam")
     parser.add_argument("--lr", type=float, default=1e-2)
-    parser.add_argument("--weight-decay", type=float, default=0.0)
+    parser.add_argument("--weight-decay", type=float, default=1e-4)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--negatives", type=int, default=4, help="per observed item")
     parser.add_argument(

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from gradtracer.analyzers.optimizer_facts import optimizer_facts
 from gradtracer.analyzers.table_figures import TableFigures, measure, observation
 from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.analyzers.table_report import table_report
@@ -93,10 +94,11 @@ class EmbeddingTracker:
         self.audit_logger = AutoFixAuditLogger(run.id, run.root) if auto_fix else None
         self.steps = 0
         self._active = run.observing
-        self._optimizer_seen = False
         self._measuring = threading.Lock()
         self._movement: MovementTotals | None = None
         self._arms: Arms | None = None
+        self._optimizer: weakref.ref[Optimizer] | None = None
+        self._ranks: list[tuple[int, float]] = []
         self._weight: torch.Tensor = embedding_layer.weight
         self._observer = self._observe()
         watch = call_site() if watch_site is None else watch_site
@@ -148,7 +150,8 @@ class EmbeddingTracker:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Called right before the optimizer that holds the table steps."""
-        self._optimizer_seen = True
+        if self._optimizer is None or self._optimizer() is not optimizer:
+            self._optimizer = weakref.ref(optimizer)
         if not self._active:
             return
         try:
@@ -174,7 +177,7 @@ class EmbeddingTracker:
 
         Where the updates are written by hand, call it after them, before gradients are cleared.
         """
-        if self._optimizer_seen or not self._active:
+        if self._optimizer is not None or not self._active:
             return
         try:
             with torch.no_grad():
@@ -215,7 +218,7 @@ class EmbeddingTracker:
     def figures(self) -> TableFigures:
         """Measure everything now. O(N log N); waits for the device."""
         with self._measuring, torch.no_grad():
-            return measure(
+            figures = measure(
                 self.name,
                 self._observer,
                 self._weight,
@@ -223,11 +226,19 @@ class EmbeddingTracker:
                 self.run.settings,
                 self._movement,
             )
+        optimizer = self._optimizer() if self._optimizer is not None else None
+        earlier = [rank for step, rank in self._ranks if step <= 0.75 * self.steps]
+        return figures._replace(
+            optimizer=None if optimizer is None else optimizer_facts(optimizer, self._weight),
+            earlier_rank=earlier[-1] if earlier else None,
+        )
 
     def publish(self, *, final: bool = False) -> None:
         """Measure, stream the figures, and say what changed among the diagnoses."""
         figures = self.figures()
         self._movement = figures.movement
+        if figures.rank is not None:
+            self._ranks.append((self.steps, figures.rank.value))
         self.run.emit(ObservationEvent, observation(figures))
         for event_class, body in self._book.update(
             self.findings(figures), self.run.step, final=final

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.settings import Settings
 from gradtracer.statistics.effective_rank import EffectiveRank, effective_rank
@@ -45,6 +46,9 @@ class TableFigures(NamedTuple):
     drift: DriftShare | None
     nonfinite_steps: int
     movement: MovementTotals
+    optimizer: OptimizerFacts | None = None
+    earlier_rank: float | None = None
+    """Effective rank at the latest report before three quarters of the steps so far."""
 
     @property
     def coverage(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
@@ -11,18 +12,25 @@ from gradtracer_schemas import Evidence, FixOffer
 
 _MIN_ROWS_PER_DIM = 4
 _MULTIPLE = 8
+_GROWING = 1.05
 
 
 def examine(figures: TableFigures, settings: Settings) -> Finding | None:
-    """Raise when the effective rank is below its share of the rank of independent entries."""
+    """Raise when the effective rank is below its share of the rank of independent entries.
+
+    A rank that is still growing is a young table's, not a collapsing one's: that stays silent.
+    """
     rank = figures.rank
     if rank is None or figures.dim < 2 or rank.rows < _MIN_ROWS_PER_DIM * figures.dim:
+        return None
+    if figures.earlier_rank is not None and rank.value > _GROWING * figures.earlier_rank:
         return None
     limit = settings.collapse_share * rank.null
     confidence = 1.0 - probability_above(rank.value, rank.error, limit)
     if confidence < 0.95:
         return None
     narrower = narrower_dim(rank.interval[1], figures.dim)
+    decay = _coupled_decay(figures)
     fixes = [suppress()]
     if narrower is not None:
         fixes.insert(
@@ -40,11 +48,12 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             f"dimensions; independent entries would span {rank.null:.1f}. "
             f"{rank.dim_99} directions hold 99 % of the squared norm."
         ),
-        implies="Most dimensions carry nothing that the others do not.",
-        action=(
+        implies=f"Most dimensions carry nothing that the others do not.{decay.cause}",
+        action=decay.remedy
+        + (
             f"Reduce embedding_dim to {narrower}."
             if narrower is not None
-            else "Look at the loss and weight decay: the table is narrow already."
+            else "Look at the loss: the table is narrow already."
         ),
         expected_effect=(
             f"A table {figures.dim / narrower:.1f} times smaller; validate the ranking metric, "
@@ -67,6 +76,28 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             )
         ],
         fixes=fixes,
+    )
+
+
+class _Decay(NamedTuple):
+    cause: str = ""
+    remedy: str = ""
+
+
+def _coupled_decay(figures: TableFigures) -> _Decay:
+    optimizer = figures.optimizer
+    if optimizer is None or not optimizer.coupled or optimizer.weight_decay <= 0:
+        return _Decay()
+    setting = f"weight_decay={optimizer.weight_decay:g}"
+    return _Decay(
+        cause=(
+            f" {optimizer.name} adds {setting} to the gradient and divides by the gradient's own "
+            "scale, so rows with small gradients are pulled to zero at nearly the full step."
+        ),
+        remedy=(
+            f"First try a smaller {setting}, or torch.optim.AdamW, which decouples it. If the rank "
+            "stays low: "
+        ),
     )
 
 
