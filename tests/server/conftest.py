@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from run_factory import RunFactory, RunWriter
-
-WaitUntil = Callable[[Callable[[], object]], None]
+from run_factory import RunFactory, RunWriter, WaitUntil
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ from gradtracer_schemas import (
     encode_frames,
 )
 from gradtracer_server.liveness import started_stamp
+
+WaitUntil = Callable[[Callable[[], object]], None]
+"""The fixture `wait_until`."""
 
 _EVENT_OF = {cls.__annotations__["body"]: cls for cls in EVENT_CLASSES}
 WATCH_STATEMENT = "run = gradtracer.watch(model, optimizer=optimizer)"

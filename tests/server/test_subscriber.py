@@ -9,9 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from run_factory import RunFactory, RunWriter
+from run_factory import RunFactory, RunWriter, WaitUntil
 
-from conftest import WaitUntil
 from gradtracer_schemas import TOPIC, Progress, encode_event
 from gradtracer_server.discovery import read_connection
 from gradtracer_server.journal import Record

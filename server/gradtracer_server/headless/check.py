@@ -10,7 +10,8 @@ from gradtracer_server.exceptions import EditError
 from gradtracer_server.findings import Finding
 from gradtracer_server.fixes.proposal import ProposedFix
 from gradtracer_server.headless.output import note, say
-from gradtracer_server.headless.survey import Survey, no_runs, survey
+from gradtracer_server.headless.paths import no_runs
+from gradtracer_server.headless.survey import Survey, survey
 from gradtracer_server.render import json, text
 from gradtracer_server.source.edits import apply_edits, unified_diff
 

@@ -45,6 +45,7 @@ def _page(type_: str) -> str:
         ("Silent when", page.silent_when),
         ("Source", page.source),
     ):
-        body = textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        lines = textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
+        body = textwrap.indent("\n".join(lines), "    ")
         parts.append(f"{heading}\n{body}")
     return "\n\n".join(parts)

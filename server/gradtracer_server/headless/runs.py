@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradtracer_server.headless.output import say
-from gradtracer_server.headless.survey import no_runs, run_book
+from gradtracer_server.headless.paths import no_runs, run_book
 from gradtracer_server.render.json import document, run_record
 from gradtracer_server.render.text import run_table
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradtracer_server.discovery import HOME, MAX_DEPTH, searched
-from gradtracer_server.exceptions import SettingsError, UsageError
+from gradtracer_server.exceptions import SettingsError
 from gradtracer_server.findings import Finding, find, resolve_site
+from gradtracer_server.headless.paths import run_book
 from gradtracer_server.runbook import RunBook
 from gradtracer_server.runs import Run
 from gradtracer_server.settings import load_settings
@@ -76,37 +76,8 @@ def survey(paths: Sequence[Path]) -> Survey:
     return Survey(folders, book, documents, workspace, sorted(wanted, key=place), complaints)
 
 
-def run_book(paths: Sequence[Path]) -> RunBook:
-    """The runs around paths; without any, around the current folder.
-
-    Raises:
-        UsageError: a path does not exist.
-    """
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"expected a file or a folder, got {str(path)!r}: there is none")
-    here = [path if path.is_dir() else path.parent for path in paths] or [Path()]
-    book = RunBook(list(dict.fromkeys(folder.resolve() for folder in here)))
-    book.refresh()
-    return book
-
-
-def no_runs(folders: Iterable[Path]) -> str:
-    """Why there is nothing to say, and how to change that."""
-    looked = dict.fromkeys(str(each) for folder in folders for each in searched(folder))
-    return "\n".join(
-        [
-            f"No runs found. Looked for {HOME}/runs in",
-            *(f"    {folder}" for folder in looked),
-            f"and up to {MAX_DEPTH} levels below. To make a run, add this to a training script",
-            "    run = gradtracer.watch(model, optimizer=optimizer)",
-            "and start it; or name the folder of an earlier one: gradtracer check PATH",
-        ]
-    )
-
-
-def place(finding: Finding) -> tuple[bool, str, tuple[int, int], str, str]:
-    """Sort key: by file and line, then by type and layer."""
+def place(finding: Finding) -> tuple[bool, str, tuple[int, int], str]:
+    """Sort key: by file and line, then by type; layers stay in the order of the run."""
     anchor = finding.anchor
     where = anchor.focus or anchor.range if anchor else None
     return (
@@ -114,7 +85,6 @@ def place(finding: Finding) -> tuple[bool, str, tuple[int, int], str, str]:
         str(finding.path),
         where.start if where else (0, 0),
         finding.diagnosis.type,
-        finding.diagnosis.layer,
     )
 
 

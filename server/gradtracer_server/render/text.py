@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradtracer_server.render.card import run_status, sentence
+from gradtracer_server.render.card import run_outcome, sentence
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.numbers import count
 
@@ -89,7 +89,7 @@ def summary(findings: Sequence[Finding], runs: Sequence[Run]) -> str:
     if hidden:
         lines.append(f"Not shown: {', '.join(hidden)}.")
     for run in runs:
-        lines.append(f"{clean(_script(run), 200)}, run {clean(run.id, 80)}. {run_status(run)}")
+        lines.append(f"{clean(_script(run), 200)}, run {clean(run.id, 80)}: {run_outcome(run)}.")
         lines += [f"    {trouble}" for trouble in _troubles(run)]
     return "\n".join(lines)
 

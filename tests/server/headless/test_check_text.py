@@ -1,0 +1,213 @@
+"""`gradtracer check` for people: text, exit status, and what is said when there is nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from run_factory import RunFactory, statement_of
+
+from gradtracer_schemas import MAX_FRAME_BYTES, DiagnosisRaisedEvent, ProbeFault, SourceSite
+
+from .conftest import Command
+
+DEFINITION = statement_of("item_emb")
+
+
+def edit(project: RunFactory, old: str, new: str) -> None:
+    text = project.script.read_text(encoding="utf-8")
+    assert old in text
+    project.script.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_finding_is_one_line_with_its_place_and_its_test(
+    project: RunFactory, command: Command
+) -> None:
+    project.finished()
+    answer = command("check")
+    assert answer.status == 1
+    assert answer.out.splitlines()[:2] == [
+        "train.py:10:25: ZOMBIE_EMBEDDINGS item_emb: 41 of 1,000 rows of item_emb move much and "
+        "get nowhere [confidence 0.98, von Neumann ratio, Benjamini-Hochberg]",
+        "    look at the examples behind the named rows.",
+    ]
+    assert "1 finding." in answer.out
+    assert "finished at step 300 of 1,000" in answer.out
+    assert answer.err == ""
+
+
+def test_run_without_diagnoses_is_clean(project: RunFactory, command: Command) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb")
+    run.end()
+    answer = command("check")
+    assert answer.status == 0
+    assert answer.out.startswith("No findings.\n")
+
+
+def test_no_runs_at_all_says_where_it_looked_and_what_to_do(
+    project: RunFactory, command: Command
+) -> None:
+    answer = command("check")
+    assert answer.status == 0
+    assert "No runs found" in answer.out
+    assert str(project.root) in answer.out
+    assert "gradtracer.watch(model" in answer.out
+
+
+def test_path_that_is_not_there_is_a_usage_error(project: RunFactory, command: Command) -> None:
+    project.finished()
+    answer = command("check", "nowhere.py")
+    assert answer.status == 2
+    assert answer.out == ""
+    assert answer.err == (
+        "gradtracer: expected a file or a folder, got 'nowhere.py': there is none\n"
+    )
+
+
+@pytest.mark.parametrize(("path", "status"), [("train.py", 1), (".", 1), ("other", 0)])
+def test_paths_limit_the_report(
+    project: RunFactory, command: Command, path: str, status: int
+) -> None:
+    project.finished()
+    (project.root / "other").mkdir()
+    assert command("check", path).status == status
+
+
+def test_project_can_be_named_from_elsewhere(
+    project: RunFactory, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.finished()
+    monkeypatch.chdir(tmp_path)
+    assert command("check", "project").out.startswith("project/train.py:10:25: ")
+
+
+def test_subfolder_of_a_project_means_the_project(
+    project: RunFactory, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.finished()
+    inner = project.root / "notebooks"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    answer = command("check")
+    assert answer.status == 1
+    assert answer.out.startswith("../train.py:10:25: ")
+
+
+def test_what_is_not_shown_is_counted_with_its_reason(
+    project: RunFactory, command: Command
+) -> None:
+    project.finished("ZOMBIE_EMBEDDINGS", "POPULARITY_BIAS")
+    edit(project, DEFINITION, f"{DEFINITION}  # gradtracer: ignore[ZOMBIE_EMBEDDINGS]")
+    assert "1 finding.\nNot shown: 1 suppressed.\n" in command("check").out
+    edit(project, DEFINITION, "self.item_emb = nn.Embedding(1000, 24)")
+    answer = command("check")
+    assert answer.status == 0
+    assert "2 outdated (the source was edited since: train again)" in answer.out
+
+
+def test_finding_outside_the_workspace_is_told_without_a_place(
+    project: RunFactory, command: Command
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb")
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", site=SourceSite())
+    answer = command("check")
+    assert answer.status == 1
+    assert answer.out.startswith("outside the workspace: ZOMBIE_EMBEDDINGS item_emb: ")
+
+
+def test_layers_built_on_one_line_share_a_finding(project: RunFactory, command: Command) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb")
+    diagnosis = run.diagnosis("ZOMBIE_EMBEDDINGS", "item_emb")
+    for number in range(12):
+        layer = f"tables.{number}"
+        same = msgspec.structs.replace(
+            diagnosis, id=f"ZOMBIE_EMBEDDINGS:{layer}@{run.id}", layer=layer
+        )
+        run.emit(same, cls=DiagnosisRaisedEvent)
+    answer = command("check")
+    heading = "train.py:10:25: ZOMBIE_EMBEDDINGS tables.0, tables.1, tables.2 and 9 more: "
+    assert answer.out.startswith(heading)
+    assert answer.out.count("train.py:10:25") == 1
+    assert "12 findings." in answer.out
+
+
+def test_fixes_are_listed_when_asked_for(project: RunFactory, command: Command) -> None:
+    project.finished()
+    plain, asked = command("check"), command("check", "--show-fixes")
+    assert "    fix " not in plain.out
+    assert "    fix enable-auto-fix (preferred): " in asked.out
+    assert "    fix reduce-embedding-dim: " in asked.out
+
+
+def test_live_and_vanished_runs_say_so(project: RunFactory, command: Command) -> None:
+    project.start().progress(step=12)
+    assert "running at step 12 of 1,000" in command("check").out
+    project.start(script="other.py", pid=-1)
+    assert "ended without a goodbye" in command("check").out
+
+
+def test_failed_run_tells_why(project: RunFactory, command: Command) -> None:
+    project.start().end("failed", reason="ValueError: no such column")
+    assert "ValueError: no such column." in command("check").out
+
+
+def test_troubles_of_a_run_are_told(project: RunFactory, command: Command) -> None:
+    run = project.start()
+    run.write(b"{torn\n" + b"x" * (MAX_FRAME_BYTES + 10) + b"\n")
+    run.seq += 2
+    run.emit(ProbeFault(layer="item_emb", message="the hook of item_emb failed"))
+    out = command("check").out
+    assert "2 unreadable lines in its journal were passed over" in out
+    assert "2 of its events are missing." in out
+    assert "Probe: the hook of item_emb failed." in out
+
+
+def test_journal_cannot_speak_to_the_terminal(project: RunFactory, command: Command) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp\u2028\r\nnext: line"
+    run = project.start(script=f"{evil}.py")
+    run.watch_layers()
+    run.observe("item_emb")
+    run.diagnose(
+        "ZOMBIE_EMBEDDINGS",
+        "item_emb",
+        premise=evil,
+        action=evil,
+        evidence=[
+            {"statistic": "s", "value": 1.0, "threshold": 0.0, "comparison": "above", "n": 1}
+            | {"p_value": 0.5, "test": evil}
+        ],
+    )
+    run.emit(ProbeFault(layer="", message=evil))
+    run.end("failed", reason=evil)
+    for arguments in (["check"], ["check", "--output-format", "json"], ["check", "--diff"]):
+        answer = command(*arguments)
+        for bad in "\x1b\x07\x9b\r\u202e\u2028":
+            assert bad not in answer.out + answer.err
+    assert not any(line.startswith("next") for line in command("check").out.splitlines())
+
+
+def test_certainty_is_never_rounded_up_to(project: RunFactory, command: Command) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb")
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", confidence=0.9996)
+    assert "[confidence >0.99, " in command("check").out
+
+
+def test_disabled_types_and_bad_settings_of_the_project_are_heard(
+    project: RunFactory, command: Command
+) -> None:
+    project.finished("ZOMBIE_EMBEDDINGS", "POPULARITY_BIAS")
+    (project.root / "pyproject.toml").write_text(
+        "[tool.gradtracer.server]\ndisabled_types = ['POPULARITY_BIAS']\nshow = true\n"
+    )
+    answer = command("check")
+    assert "POPULARITY_BIAS" not in answer.out
+    assert "unknown setting 'show'; the nearest valid one is 'show_outdated'" in answer.err

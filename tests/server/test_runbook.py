@@ -1,0 +1,150 @@
+"""All runs of a workspace, and which one speaks for each script."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_factory import RunFactory
+
+from gradtracer_server.journal import JournalReader
+from gradtracer_server.runbook import RunBook, shown_runs
+from gradtracer_server.runs import Run
+
+
+def test_refresh_finds_runs_and_forgets_those_deleted(project: RunFactory) -> None:
+    book = RunBook([project.root])
+    assert not book.refresh()
+    first, second = project.finished(), project.start()
+    assert book.refresh()
+    assert [run.id for run in book.runs] == [second.id, first.id]
+    before = book.revision
+    shutil.rmtree(first.folder)
+    assert book.refresh()
+    assert [run.id for run in book.runs] == [second.id]
+    assert book.revision > before
+
+
+def test_refresh_without_news_changes_nothing(project: RunFactory) -> None:
+    project.finished()
+    project.start()
+    book = RunBook([project.root])
+    book.refresh()
+    assert not book.refresh()
+
+
+def test_folder_without_a_start_waits_for_it(project: RunFactory) -> None:
+    run = project.start()
+    content = run.journal.read_bytes()
+    run.journal.write_bytes(content[:40])
+    book = RunBook([project.root])
+    book.refresh()
+    assert book.runs == []
+    run.journal.write_bytes(content)
+    book.refresh()
+    assert [run.id for run in book.runs] == [run.id]
+
+
+def test_live_runs_are_followed_through_their_journals(project: RunFactory) -> None:
+    writer = project.start()
+    book = RunBook([project.root])
+    book.refresh()
+    writer.watch_layers()
+    writer.observe("item_emb")
+    assert book.refresh()
+    (run,) = book.live
+    assert run.layers["item_emb"].observation is not None
+    writer.end()
+    book.refresh()
+    assert book.live == []
+
+
+def test_records_from_the_socket_reach_their_run(project: RunFactory) -> None:
+    writer = project.start()
+    book = RunBook([project.root])
+    book.refresh()
+    writer.watch_layers()
+    records = JournalReader(writer.journal).read_new()
+    assert book.accept(writer.folder, records)
+    assert not book.accept(writer.folder, records)
+    run = book.get(writer.folder)
+    assert run is not None
+    assert len(run.layers) == 2
+
+
+def test_new_run_lets_the_one_before_speak_until_it_has_figures(project: RunFactory) -> None:
+    old, new = project.finished(), project.start()
+    new.watch_layers()
+    book = RunBook([project.root])
+    book.refresh()
+    assert [run.id for run in book.shown()] == [old.id]
+    new.observe("item_emb")
+    book.refresh()
+    assert [run.id for run in book.shown()] == [new.id]
+
+
+@pytest.mark.parametrize("outcome", ["finished", "interrupted", "failed"])
+def test_run_that_ended_without_figures_speaks_all_the_same(
+    project: RunFactory, outcome: str
+) -> None:
+    project.finished()
+    new = project.start()
+    new.end(outcome)  # type: ignore[arg-type]
+    book = RunBook([project.root])
+    book.refresh()
+    assert [run.id for run in book.shown()] == [new.id]
+
+
+def test_each_script_has_its_own_speaker(project: RunFactory) -> None:
+    first = project.finished()
+    other = project.start(script=str(project.root / "other.py"))
+    other.watch_layers()
+    other.observe("item_emb")
+    book = RunBook([project.root])
+    book.refresh()
+    assert {run.id for run in book.shown()} == {first.id, other.id}
+
+
+def test_script_named_absolutely_or_relatively_is_one(project: RunFactory) -> None:
+    project.finished()
+    new = project.start(script="train.py")
+    new.end()
+    book = RunBook([project.root])
+    book.refresh()
+    assert [run.id for run in book.shown()] == [new.id]
+
+
+def test_lone_run_without_figures_is_shown_as_it_is(project: RunFactory) -> None:
+    run = project.start()
+    book = RunBook([project.root])
+    book.refresh()
+    assert [run.id for run in book.shown()] == [run.id]
+
+
+def test_old_runs_are_not_read_when_a_newer_one_speaks(project: RunFactory) -> None:
+    old, new = project.finished(), project.finished()
+    book = RunBook([project.root])
+    book.refresh()
+    assert {run.id: run.read for run in book.runs} == {old.id: False, new.id: True}
+
+
+def test_run_that_dies_is_vanished_at_the_next_look(project: RunFactory) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        project.start(pid=process.pid, process_started="")
+        book = RunBook([project.root])
+        book.refresh()
+        assert [run.status for run in book.runs] == ["live"]
+        process.kill()
+    assert book.refresh()
+    assert [run.status for run in book.runs] == ["vanished"]
+
+
+def test_runs_of_moved_projects_keep_their_scripts_apart(tmp_path: Path) -> None:
+    writers = [RunFactory(tmp_path / name).finished() for name in ("a", "b")]
+    runs = [Run(writer.folder) for writer in writers]
+    for run in runs:
+        run.catch_up()
+    assert len(shown_runs(runs)) == 2
