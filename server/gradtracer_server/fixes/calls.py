@@ -70,9 +70,9 @@ def callee_name(call: Node) -> str:
 def original_name(source: SourceText, name: str) -> str:
     """What `import ... as name` renamed, by its last part; otherwise `name` itself."""
     for statement in source.statements:
-        if not statement.node.type.startswith("import"):
+        if not statement.kind.startswith("import"):
             continue
-        for child in statement.node.children_by_field_name("name"):
+        for child in source.node_of(statement).children_by_field_name("name"):
             if text_of(child.child_by_field_name("alias")) == name:
                 return text_of(child.child_by_field_name("name")).rpartition(".")[2]
     return name
@@ -85,7 +85,8 @@ def calls_in(source: SourceText, anchor: Anchor) -> list[Node]:
         return []
     start = source.byte(source.offset(anchor.focus.start))
     end = source.byte(source.offset(anchor.focus.end))
-    inside = [c for c in statement.calls if start <= c.start_byte and c.end_byte <= end]
+    calls = source.call_nodes(statement)
+    inside = [call for call in calls if start <= call.start_byte and call.end_byte <= end]
     exact = [c for c in inside if (c.start_byte, c.end_byte) == (start, end)]
     return exact[:1] or inside
 

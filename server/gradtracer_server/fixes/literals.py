@@ -216,8 +216,10 @@ def _calls(call: Node, source: SourceText, function: Node, defined_in: SourceTex
 def _inherits(source: SourceText, name: str, base: str) -> bool:
     """Whether a file defines a class of one name directly on another."""
     for statement in source.statements:
-        node = statement.node
-        if node.type == "class_definition" and text_of(node.child_by_field_name("name")) == name:
+        if statement.kind != "class_definition":
+            continue
+        node = source.node_of(statement)
+        if text_of(node.child_by_field_name("name")) == name:
             bases = node.child_by_field_name("superclasses")
             named = [] if bases is None else bases.named_children
             return any(text_of(each).rpartition(".")[2] == base for each in named)

@@ -132,7 +132,7 @@ def options(source: SourceText, attribute: str) -> list[Node]:
     at = source.data.find(b"add_argument")
     while at >= 0:
         statement = source.statement_at(source.position_of(at))
-        for call in [] if statement is None else statement.calls:
+        for call in [] if statement is None else source.call_nodes(statement):
             if callee_name(call) == "add_argument" and _destination(call) == attribute:
                 found[call.start_byte] = call
         at = source.data.find(b"add_argument", at + 1)

@@ -103,20 +103,20 @@ def _siblings(source: SourceText, call: Node, literal: Literal) -> list[tuple[st
     around = _surroundings(call)
     found: list[tuple[str, Node]] = []
     for statement in source.statements:
-        if not around.start_byte <= statement.start_byte < around.end_byte:
+        if not around.start_byte <= statement.span.start < around.end_byte:
             continue
-        for other in statement.calls:
+        for other in source.call_nodes(statement):
             passed = arguments(other) if _is_table(other, source) else None
             value = None if passed is None else passed.value(_DIM_INDEX, "embedding_dim")
             if value is None or value.type != "integer" or value == literal.node:
                 continue
             if integer(value) == literal.value:
-                found.append((_known_as(statement), value))
+                found.append((_known_as(statement, source), value))
     return found
 
 
-def _known_as(statement: Statement) -> str:
-    binding = binding_of(statement.node)
+def _known_as(statement: Statement, source: SourceText) -> str:
+    binding = binding_of(source.node_of(statement))
     name = binding.name.replace(" ", "").removeprefix("self.")
     return name if binding.names_one_thing and name else f"line {statement.line + 1}"
 

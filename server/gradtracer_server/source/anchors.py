@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gradtracer_schemas import SourceFrame
-from gradtracer_server.source.binding import binding_in, binding_of, callee_in, callee_of
+from gradtracer_server.source.binding import binding_in, binding_of, callee_in
 from gradtracer_server.source.broken import find_target, find_verbatim
 from gradtracer_server.source.canonical import canonical
 from gradtracer_server.source.index import Range, SourceText, Statement
-from gradtracer_server.source.statements import enclosing_scope
+from gradtracer_server.source.statements import enclosing_scope, loose_key
 
 AnchorState = Literal["exact", "moved", "outdated", "gone"]
 """`exact`: the statement stands on the recorded line; `moved`: on another, with the same content;
@@ -42,8 +42,7 @@ def resolve(frame: SourceFrame, source: SourceText, near_line: int | None = None
     if not frame.text.strip():
         here = next((s for s in source.statements_on(near) if s.scope == scope), None)
         return _gone(frame) if here is None else _anchor(_state(here, frame), here, frame, source)
-    alike = source.statements_like(canonical(frame.text))
-    statement = _choose(alike, near, scope, frame.start_column)
+    statement = _unchanged(canonical(frame.text), frame.start_column, source, near, scope)
     if statement is not None:
         return _anchor(_state(statement, frame), statement, frame, source)
     if source.broken and (found := find_verbatim(frame.text, source, near)) is not None:
@@ -61,11 +60,19 @@ def _state(statement: Statement, frame: SourceFrame) -> AnchorState:
     return "exact" if statement.line == frame.start_line - 1 else "moved"
 
 
-def _choose(alike: list[Statement], near: int, scope: str, column: int) -> Statement | None:
-    """Of the statements with the recorded content, the one that was recorded."""
+def _unchanged(
+    form: str, column: int, source: SourceText, near: int, scope: str
+) -> Statement | None:
+    """The statement that was recorded, by its content."""
+    key = loose_key(form)
+    here = [s for s in source.statements_on(near) if s.key == key and s.scope == scope]
+    if len(here) == 1 and source.canonical(here[0]) == form:
+        # The common case, which needs no index of the whole text.
+        return here[0]
+    alike = source.statements_like(form)
     in_scope = [statement for statement in alike if statement.scope == scope]
     if in_scope:
-        return min(in_scope, key=lambda s: (abs(s.line - near), abs(s.column - column)))
+        return min(in_scope, key=lambda s: (abs(s.line - near), abs(s.span.column - column)))
     if len(alike) == 1:
         return alike[0]
     return next((statement for statement in alike if statement.line == near), None)
@@ -76,7 +83,7 @@ def _rebound(frame: SourceFrame, source: SourceText, near: int, scope: str) -> S
     target = binding_in(frame.text)
     if target is None:
         return None
-    same = [s for s in source.statements_in(scope) if binding_of(s.node) == target]
+    same = [s for s in source.statements_in(scope) if binding_of(source.node_of(s)) == target]
     if not target.names_one_thing and len(same) > 1:
         # Of several calls of one function none is a version of another: only the place tells.
         same = [statement for statement in same if statement.line == near]
@@ -86,7 +93,7 @@ def _rebound(frame: SourceFrame, source: SourceText, near: int, scope: str) -> S
 def _anchor(
     state: AnchorState, statement: Statement, frame: SourceFrame, source: SourceText
 ) -> Anchor:
-    whole = source.range_of(statement.node, statement.last)
+    whole = source.range_of(statement.span)
     return Anchor(state, whole, _focus(statement, frame, source) or whole, statement.scope)
 
 
@@ -94,10 +101,11 @@ def _focus(statement: Statement, frame: SourceFrame, source: SourceText) -> Rang
     """Range of the recorded call; in a changed statement, of the first to the same function."""
     if not frame.expression.strip():
         return None
-    call = statement.call_like(canonical(frame.expression))
-    if call is None and (callee := callee_in(frame.expression)):
-        call = next((call for call in statement.calls if callee_of(call) == callee), None)
-    return None if call is None else source.range_of(call)
+    calls = source.calls(statement)
+    span = calls.get(canonical(frame.expression))
+    if span is None and (callee := callee_in(frame.expression)):
+        span = next((span for form, span in calls.items() if form.startswith(f"{callee} (")), None)
+    return None if span is None else source.range_of(span.placed_at(statement.span))
 
 
 def _gone(frame: SourceFrame) -> Anchor:

@@ -9,7 +9,7 @@ from tree_sitter import Node
 
 from gradtracer_server.source.canonical import canonical_node
 from gradtracer_server.source.grammar import encode, parse_bytes
-from gradtracer_server.source.statements import walk
+from gradtracer_server.source.index import SourceText
 
 
 class Binding(NamedTuple):
@@ -43,9 +43,9 @@ def binding_of(node: Node) -> Binding:
 @lru_cache(maxsize=8192)
 def binding_in(text: str) -> Binding | None:
     """The binding of the first statement in a text."""
-    root = parse_bytes(encode(text.strip())).root_node
-    first = next(walk(root), None)
-    return None if first is None else binding_of(first.node)
+    source = SourceText.parse(text.strip())
+    first = next(source.statements, None)
+    return None if first is None else binding_of(source.node_of(first))
 
 
 @lru_cache(maxsize=8192)
@@ -53,12 +53,7 @@ def callee_in(expression: str) -> str:
     """Canonical form of what a call calls; empty when the expression is no call."""
     root = parse_bytes(encode(expression.strip())).root_node
     inner = next((child for first in root.named_children for child in first.named_children), None)
-    return callee_of(inner) if inner is not None and inner.type == "call" else ""
-
-
-def callee_of(call: Node) -> str:
-    """Canonical form of what a call's node calls."""
-    return _field(call, "function")
+    return _field(inner, "function") if inner is not None and inner.type == "call" else ""
 
 
 def _field(node: Node, name: str) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import accumulate
 
 from tree_sitter import Node, Point, Tree
 
-from gradtracer_server.source.canonical import canonical
+from gradtracer_server.source.canonical import canonical, canonical_node
 from gradtracer_server.source.grammar import decode, encode, parse_bytes
+from gradtracer_server.source.outline import Memory, Piece, Reading, outline
 from gradtracer_server.source.position import Position, Range
-from gradtracer_server.source.statements import Statement, loose_key, walk
+from gradtracer_server.source.statements import Span, Statement, loose_key
 
 __all__ = ["Position", "Range", "SourceText", "Statement", "canonical"]
 
@@ -23,10 +25,11 @@ class SourceText:
     Tree, lines and statements are computed when first asked for.
     """
 
-    def __init__(self, text: str, stale: Tree | None = None) -> None:
+    def __init__(self, text: str, stale: Tree | None = None, memory: Memory | None = None) -> None:
         self.text = text
         """The whole text."""
         self._stale = stale
+        self._memory = memory if memory is not None else Memory()
 
     @classmethod
     def parse(cls, text: str) -> SourceText:
@@ -40,7 +43,7 @@ class SourceText:
         text = self.text[:first] + new_text + self.text[last:]
         tree = self.__dict__.get("tree", self._stale)
         if tree is None or _has_lone_return(self.text) or _has_lone_return(text):
-            return SourceText(text)
+            return SourceText(text, None, self._memory)
         inserted = new_text.encode("utf-8", "surrogatepass")
         start_byte, start_point = self.byte(first), self._point(start)
         break_at = inserted.rfind(b"\n")
@@ -57,7 +60,7 @@ class SourceText:
             self._point(end),
             new_end,
         )
-        return SourceText(text, stale)
+        return SourceText(text, stale, self._memory)
 
     @cached_property
     def data(self) -> bytes:
@@ -86,38 +89,95 @@ class SourceText:
         """The lines, without their line breaks; what editors and Python count as lines."""
         return [line[:-1] if line.endswith("\r") else line for line in self._raw_lines]
 
-    @cached_property
-    def statements(self) -> list[Statement]:
+    @property
+    def statements(self) -> Iterator[Statement]:
         """Every statement, in the order of the text; none overlaps another."""
-        return list(walk(self.root))
+        for piece in self._pieces:
+            yield from map(piece.statement, piece.readings)
 
     def statement_at(self, position: Position) -> Statement | None:
         """The statement around a position."""
         byte = self.byte(self.offset(position))
-        index = bisect_right(self._starts_of_statements, byte) - 1
-        if index >= 0 and byte <= self.statements[index].end_byte:
-            return self.statements[index]
-        return None
+        index = bisect_right(self._piece_starts, byte) - 1
+        if index < 0:
+            return None
+        piece = self._pieces[index]
+        inner = byte - piece.origin.start
+        place = bisect_right(piece.readings, inner, key=_start) - 1
+        if place < 0 or piece.readings[place].span.end < inner:
+            return None
+        return piece.statement(piece.readings[place])
 
     def statements_on(self, line: int) -> list[Statement]:
         """The statements that begin on a line, from the left."""
-        return self._by_line.get(line, [])
+        found: list[Statement] = []
+        for piece in self._pieces[: bisect_right(self._piece_rows, line)][::-1]:
+            row = line - piece.origin.row
+            first = bisect_left(piece.readings, row, key=_row)
+            after = bisect_right(piece.readings, row, key=_row)
+            found[:0] = map(piece.statement, piece.readings[first:after])
+            if piece.origin.row + piece.readings[0].span.row < line:
+                break
+        return found
 
     def statements_like(self, form: str) -> list[Statement]:
         """The statements of a canonical form, in the order of the text."""
-        alike = self._by_key.get(loose_key(form), [])
-        return [statement for statement in alike if statement.canonical == form]
+        alike = (piece.statement(each) for piece, each in self._by_key.get(loose_key(form), ()))
+        return [statement for statement in alike if self.canonical(statement) == form]
 
     def statements_in(self, scope: str) -> list[Statement]:
         """The statements that stand directly in a scope, by its qualified name."""
-        return self._by_scope.get(scope, [])
+        return [statement for statement in self.statements if statement.scope == scope]
 
-    def range_of(self, first: Node, last: Node | None = None) -> Range:
-        """Range of a node, or from the first node to the last."""
-        end = last if last is not None else first
+    def canonical(self, statement: Statement) -> str:
+        """What a formatter does not change of a statement."""
+        raw = self.bytes_of(statement)
+        form = self._memory.forms.get(raw)
+        if form is None:
+            form = self._memory.forms[raw] = canonical_node(self.node_of(statement))
+        return form
+
+    def calls(self, statement: Statement) -> dict[str, Span]:
+        """The calls in a statement by canonical form, the first of each, the outer first."""
+        raw = self.bytes_of(statement)
+        counted = self._memory.calls.get(raw)
+        if counted is None:
+            counted = self._memory.calls[raw] = {}
+            for call in self.call_nodes(statement):
+                span = Span.of(call, call).counted_from(statement.span)
+                counted.setdefault(canonical_node(call), span)
+        return counted
+
+    def call_nodes(self, statement: Statement) -> list[Node]:
+        """The calls in a statement, the outer before the inner."""
+        found: list[Node] = []
+        pending = [self.node_of(statement)]
+        while pending:
+            node = pending.pop()
+            if node.type == "call":
+                found.append(node)
+            children = node.named_children
+            pending.extend(c for c in reversed(children) if c.start_byte < statement.span.end)
+        return found
+
+    def node_of(self, statement: Statement) -> Node:
+        """The node of a statement; of a compound one, with its body."""
+        start, end = statement.span[:2]
+        node = self.root.descendant_for_byte_range(start, end)
+        while node is not None and node.type != statement.kind:
+            node = node.parent
+        return self.root if node is None else node
+
+    def bytes_of(self, statement: Statement) -> bytes:
+        """A statement as it stands, in the bytes of `data`."""
+        return self.data[statement.span.start : statement.span.end]
+
+    def range_of(self, place: Node | Span) -> Range:
+        """Range of a node or span."""
+        span = place if isinstance(place, Span) else Span.of(place, place)
         return Range(
-            self._position(first.start_byte, first.start_point),
-            self._position(end.end_byte, end.end_point),
+            self._position(span.start, span.row, span.column),
+            self._position(span.end, span.end_row, span.end_column),
         )
 
     def lines_reading(self, content: str) -> list[int]:
@@ -172,28 +232,23 @@ class SourceText:
         return [0, *accumulate(len(line) + 1 for line in self._raw_lines[:-1])]
 
     @cached_property
-    def _starts_of_statements(self) -> list[int]:
-        return [statement.start_byte for statement in self.statements]
+    def _pieces(self) -> list[Piece]:
+        return outline(self.root, self.data, self._memory)
 
     @cached_property
-    def _by_line(self) -> dict[int, list[Statement]]:
-        found: defaultdict[int, list[Statement]] = defaultdict(list)
-        for statement in self.statements:
-            found[statement.line].append(statement)
-        return dict(found)
+    def _piece_starts(self) -> list[int]:
+        return [piece.origin.start + piece.readings[0].span.start for piece in self._pieces]
 
     @cached_property
-    def _by_key(self) -> dict[bytes, list[Statement]]:
-        found: defaultdict[bytes, list[Statement]] = defaultdict(list)
-        for statement in self.statements:
-            found[statement.loose_key(self.data)].append(statement)
-        return dict(found)
+    def _piece_rows(self) -> list[int]:
+        return [piece.origin.row + piece.readings[0].span.row for piece in self._pieces]
 
     @cached_property
-    def _by_scope(self) -> dict[str, list[Statement]]:
-        found: defaultdict[str, list[Statement]] = defaultdict(list)
-        for statement in self.statements:
-            found[statement.scope].append(statement)
+    def _by_key(self) -> dict[bytes, list[tuple[Piece, Reading]]]:
+        found: defaultdict[bytes, list[tuple[Piece, Reading]]] = defaultdict(list)
+        for piece in self._pieces:
+            for reading in piece.readings:
+                found[reading.key].append((piece, reading))
         return dict(found)
 
     @cached_property
@@ -207,11 +262,19 @@ class SourceText:
         prefix = self.lines[position.line][: position.column]
         return Point(position.line, len(prefix.encode("utf-8", "surrogatepass")))
 
-    def _position(self, byte: int, point: Point) -> Position:
+    def _position(self, byte: int, row: int, column: int) -> Position:
         if self._ascii:
-            return Position(point.row, point.column)
-        return Position(point.row, len(decode(self.data[byte - point.column : byte])))
+            return Position(row, column)
+        return Position(row, len(decode(self.data[byte - column : byte])))
 
 
 def _has_lone_return(text: str) -> bool:
     return "\r" in text and text.count("\r") != text.count("\r\n")
+
+
+def _row(reading: Reading) -> int:
+    return reading.span.row
+
+
+def _start(reading: Reading) -> int:
+    return reading.span.start
