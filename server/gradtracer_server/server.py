@@ -84,6 +84,7 @@ def _load() -> GradTracerServer:
     try:
         from gradtracer_server.language_server import GradTracerServer
 
+        logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
         logging.getLogger("pygls").setLevel(logging.WARNING)
         return GradTracerServer()
     finally:

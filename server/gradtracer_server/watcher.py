@@ -31,6 +31,7 @@ class RunWatcher:
     """One run book, its poll and its subscriber."""
 
     def __init__(self, roots: Sequence[Path], changed: Callable[[], None]) -> None:
+        """`changed`: called after each look and each batch of events, changed or not."""
         self.book = RunBook(roots)
         self.ready = False
         """Whether the book has been read once; before, only its thread may touch it."""
@@ -59,6 +60,7 @@ class RunWatcher:
                 await self._follow_live_runs()
                 await self._pause()
                 await self._look()
+                self._changed()
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -81,7 +83,6 @@ class RunWatcher:
         self._wake.clear()
 
     async def _look(self) -> None:
-        before = self.book.revision
         homes = self._stamps()
         if homes != self._homes or time.monotonic() >= self._walk_due:
             self._homes = homes
@@ -96,8 +97,6 @@ class RunWatcher:
             for run in self.book.live:
                 run.catch_up()
                 run.check_process()
-        if self.book.revision != before:
-            self._changed()
 
     def _stamps(self) -> dict[Path, int]:
         """When the folders that new runs usually appear in last changed."""

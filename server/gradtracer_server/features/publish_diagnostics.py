@@ -29,9 +29,13 @@ class DiagnosticPublisher:
     def __init__(self, ls: GradTracerServer) -> None:
         self._ls = ls
         self._told: dict[Path, str] = {}
+        self._last: Sequence[Finding] | None = None
 
     def publish(self, findings: Sequence[Finding]) -> None:
         """Make every file show the current findings, and no others."""
+        if findings is self._last:
+            return
+        self._last = findings
         by_path = diagnostics(self._ls, findings)
         for path in sorted(by_path.keys() | self._told.keys()):
             found = by_path.get(path, [])
@@ -109,16 +113,20 @@ def _message(findings: list[Finding]) -> str:
 def _related(
     ls: GradTracerServer, frames: Sequence[FrameAnchor]
 ) -> list[types.DiagnosticRelatedInformation] | None:
-    from gradtracer_server.render.escape import clean
-
     return [
         types.DiagnosticRelatedInformation(
             location=types.Location(uri=ls.uri_of(frame.path), range=_range(ls, frame)),
-            message=f"built from {clean(frame.anchor.qualname, 120)}",
+            message=_built_from(frame.anchor.qualname),
         )
         for frame in frames
         if frame.anchor.focus is not None
     ] or None
+
+
+def _built_from(qualname: str) -> str:
+    from gradtracer_server.render.escape import clean
+
+    return f"built from {'here' if qualname == '<module>' else clean(qualname, 120)}"
 
 
 def _range(ls: GradTracerServer, frame: FrameAnchor) -> types.Range:

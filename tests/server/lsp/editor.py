@@ -1,0 +1,305 @@
+"""A scripted editor: a real client over stdio, with its buffers, as tests see it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from lsprotocol import types
+from pygls.protocol import default_converter
+from pytest_lsp import LanguageClient
+from pytest_lsp.client import DEFAULT_CLIENT_FEATURES, register_lsp_features
+
+SERVE = (sys.executable, "-m", "gradtracer_server", "serve")
+DEADLINE_SECONDS = 20.0
+
+
+def capabilities(
+    *without: str, encodings: list[types.PositionEncodingKind] | None = None
+) -> types.ClientCapabilities:
+    """A client that can do all we ask for, but for the abilities named."""
+
+    def can(name: str) -> bool:
+        return name not in without
+
+    return types.ClientCapabilities(
+        general=types.GeneralClientCapabilities(position_encodings=encodings),
+        text_document=types.TextDocumentClientCapabilities(
+            hover=types.HoverClientCapabilities(
+                content_format=[types.MarkupKind.Markdown, types.MarkupKind.PlainText]
+                if can("markdown_hover")
+                else [types.MarkupKind.PlainText]
+            ),
+            publish_diagnostics=types.PublishDiagnosticsClientCapabilities(
+                related_information=can("diagnostic_related"),
+                data_support=can("diagnostic_data"),
+                version_support=True,
+            ),
+            code_action=types.CodeActionClientCapabilities(
+                code_action_literal_support=types.ClientCodeActionLiteralOptions(
+                    code_action_kind=types.ClientCodeActionKindOptions(
+                        value_set=[types.CodeActionKind.QuickFix]
+                    )
+                )
+                if can("code_action_literals")
+                else None,
+                is_preferred_support=can("code_action_preferred"),
+                disabled_support=can("code_action_disabled"),
+                data_support=can("code_action_data"),
+                resolve_support=types.ClientCodeActionResolveOptions(properties=["edit"])
+                if can("code_action_resolve")
+                else None,
+            ),
+        ),
+        workspace=types.WorkspaceClientCapabilities(
+            configuration=can("configuration"),
+            workspace_folders=True,
+            workspace_edit=types.WorkspaceEditClientCapabilities(
+                document_changes=can("document_changes")
+            ),
+            did_change_watched_files=types.DidChangeWatchedFilesClientCapabilities(
+                dynamic_registration=can("watches_files")
+            ),
+        ),
+        window=types.WindowClientCapabilities(work_done_progress=can("work_done_progress")),
+    )
+
+
+ABILITIES = (
+    "markdown_hover",
+    "diagnostic_related",
+    "diagnostic_data",
+    "code_action_literals",
+    "code_action_preferred",
+    "code_action_disabled",
+    "code_action_data",
+    "code_action_resolve",
+    "configuration",
+    "document_changes",
+    "watches_files",
+    "work_done_progress",
+)
+
+
+class Editor:
+    """One editor with one server."""
+
+    def __init__(self) -> None:
+        self.published: list[types.PublishDiagnosticsParams] = []
+        self.registered: list[types.Registration] = []
+        self.texts: dict[str, str] = {}
+        self.versions: dict[str, int] = {}
+        features = dict(DEFAULT_CLIENT_FEATURES)
+        features[types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS] = lambda params: self.published.append(
+            params
+        )
+        features[types.CLIENT_REGISTER_CAPABILITY] = lambda params: self.registered.extend(
+            params.registrations
+        )
+        self.client = LanguageClient(converter_factory=default_converter)
+        register_lsp_features(self.client, features)
+        self.answer: types.InitializeResult | None = None
+
+    async def start(
+        self,
+        root: Path | None,
+        client: types.ClientCapabilities | None = None,
+        *,
+        options: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        """Start a server and say hello."""
+        if settings is not None:
+            self.client.set_configuration({"gradtracer": settings})
+        await self.client.start_io(*SERVE)
+        folders = [types.WorkspaceFolder(uri=root.as_uri(), name=root.name)] if root else None
+        self.answer = await self.client.initialize_session(
+            types.InitializeParams(
+                capabilities=client or capabilities(),
+                workspace_folders=folders,
+                root_uri=root.as_uri() if root else None,
+                initialization_options={"poll_seconds": 0.1, **(options or {})},
+            )
+        )
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The server."""
+        assert self.client._server is not None
+        return self.client._server
+
+    async def quit(self) -> int:
+        """Say goodbye; the server's exit status."""
+        if self.process.returncode is None:
+            await self.client.shutdown_session()
+        await self.client.stop()
+        status = self.process.returncode
+        assert status is not None
+        return status
+
+    def open(self, path: Path, language: str = "python") -> None:
+        """Show a file."""
+        uri = path.as_uri()
+        self.texts[uri] = path.read_bytes().decode("utf-8")
+        self.versions[uri] = 1
+        self.client.text_document_did_open(
+            types.DidOpenTextDocumentParams(
+                types.TextDocumentItem(uri, language, 1, self.texts[uri])
+            )
+        )
+
+    def close(self, path: Path) -> None:
+        """Close a file without saving it."""
+        uri = path.as_uri()
+        del self.texts[uri], self.versions[uri]
+        self.client.text_document_did_close(
+            types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri))
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the buffer to its file."""
+        uri = path.as_uri()
+        path.write_bytes(self.texts[uri].encode("utf-8"))
+        self.client.text_document_did_save(
+            types.DidSaveTextDocumentParams(types.TextDocumentIdentifier(uri))
+        )
+
+    def replace(self, path: Path, old: str, new: str) -> None:
+        """Edit the first occurrence of a text, as typing does: one range, one change."""
+        uri = path.as_uri()
+        text = self.texts[uri]
+        start = text.index(old)
+        self.texts[uri] = text[:start] + new + text[start + len(old) :]
+        self.versions[uri] += 1
+        self.client.text_document_did_change(
+            types.DidChangeTextDocumentParams(
+                types.VersionedTextDocumentIdentifier(self.versions[uri], uri),
+                [
+                    types.TextDocumentContentChangePartial(
+                        range=types.Range(
+                            self._place(text, start), self._place(text, start + len(old))
+                        ),
+                        text=new,
+                    )
+                ],
+            )
+        )
+
+    def shown(self, path: Path) -> list[types.Diagnostic]:
+        """What the file shows now."""
+        told = [each for each in self.published if each.uri == path.as_uri()]
+        return list(told[-1].diagnostics) if told else []
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds; fail after the deadline."""
+        end = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            assert self.process.returncode is None, "the server has ended"
+            assert time.monotonic() < end, f"not within {DEADLINE_SECONDS} s: {self.published[-2:]}"
+            await asyncio.sleep(0.005)
+
+    async def codes(self, path: Path, *codes: str) -> list[types.Diagnostic]:
+        """Wait until a file shows exactly the diagnoses of these types."""
+        await self.until(lambda: sorted(str(d.code) for d in self.shown(path)) == sorted(codes))
+        return self.shown(path)
+
+    async def hover(self, path: Path, text: str, offset: int = 0) -> types.Hover | None:
+        """Hover over the first occurrence of a text."""
+        place = self.place_of(path, text, offset)
+        return await self.client.text_document_hover_async(
+            types.HoverParams(types.TextDocumentIdentifier(path.as_uri()), place)
+        )
+
+    async def hover_text(self, path: Path, text: str) -> str:
+        """The words of a hover; empty for none."""
+        found = await self.hover(path, text)
+        if found is None:
+            return ""
+        assert isinstance(found.contents, types.MarkupContent)
+        return found.contents.value
+
+    async def actions(
+        self,
+        path: Path,
+        diagnostics: list[types.Diagnostic],
+        *,
+        where: types.Range | None = None,
+        only: list[types.CodeActionKind | str] | None = None,
+    ) -> list[types.CodeAction]:
+        """The code actions for some diagnostics."""
+        anywhere = types.Range(types.Position(0, 0), types.Position(0, 0))
+        found = await self.client.text_document_code_action_async(
+            types.CodeActionParams(
+                types.TextDocumentIdentifier(path.as_uri()),
+                where or (diagnostics[0].range if diagnostics else anywhere),
+                types.CodeActionContext(diagnostics, only),
+            )
+        )
+        actions = [action for action in found or [] if isinstance(action, types.CodeAction)]
+        assert len(actions) == len(found or [])
+        return actions
+
+    def resolve(self, action: types.CodeAction) -> Awaitable[types.CodeAction]:
+        """Ask for the edit of an action."""
+        return self.client.code_action_resolve_async(action)
+
+    def apply(self, edit: types.WorkspaceEdit | None) -> None:
+        """Make an edit in the buffers and tell the server."""
+        assert edit is not None
+        changes = dict(edit.changes or {})
+        for change in edit.document_changes or []:
+            assert isinstance(change, types.TextDocumentEdit)
+            uri = change.text_document.uri
+            assert change.text_document.version == self.versions.get(uri)
+            changes[uri] = [each for each in change.edits if isinstance(each, types.TextEdit)]
+        for uri, edits in changes.items():
+            self._apply(uri, list(edits))
+
+    def _apply(self, uri: str, edits: list[types.TextEdit]) -> None:
+        for edit in sorted(edits, key=lambda each: -self._offset(uri, each.range.start)):
+            start, end = (self._offset(uri, p) for p in (edit.range.start, edit.range.end))
+            text = self.texts[uri]
+            self.texts[uri] = text[:start] + edit.new_text + text[end:]
+        self.versions[uri] += 1
+        self.client.text_document_did_change(
+            types.DidChangeTextDocumentParams(
+                types.VersionedTextDocumentIdentifier(self.versions[uri], uri),
+                [types.TextDocumentContentChangeWholeDocument(self.texts[uri])],
+            )
+        )
+
+    def place_of(self, path: Path, text: str, offset: int = 0) -> types.Position:
+        """Where a text stands in a file, in the negotiated units."""
+        content = self.texts.get(path.as_uri()) or path.read_text(encoding="utf-8")
+        return self._place(content, content.index(text) + offset)
+
+    def at(self, path: Path, place: types.Range) -> str:
+        """The text of a range."""
+        uri = path.as_uri()
+        text = self.texts[uri]
+        return text[self._offset(uri, place.start) : self._offset(uri, place.end)]
+
+    def _units(self, text: str) -> int:
+        assert self.answer is not None
+        encoding = self.answer.capabilities.position_encoding or "utf-16"
+        if encoding == "utf-32":
+            return len(text)
+        if encoding == "utf-8":
+            return len(text.encode("utf-8"))
+        return len(text.encode("utf-16-le")) // 2
+
+    def _place(self, text: str, offset: int) -> types.Position:
+        before = text[:offset]
+        line = before.count("\n")
+        return types.Position(line, self._units(before[before.rfind("\n") + 1 :]))
+
+    def _offset(self, uri: str, place: types.Position) -> int:
+        lines = self.texts[uri].split("\n")
+        start = sum(len(line) + 1 for line in lines[: place.line])
+        line = lines[place.line]
+        column = next(c for c in range(len(line) + 1) if self._units(line[:c]) == place.character)
+        return start + column

@@ -1,0 +1,175 @@
+"""Diagnostics stand on the layer's own line and follow it."""
+
+from __future__ import annotations
+
+import pytest
+from lsp.editor import Editor, capabilities
+from lsprotocol import types
+from run_factory import RunFactory, statement_of
+
+
+async def test_a_finished_run_is_shown_on_the_line_of_its_layer(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    editor.open(project.script)
+    [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    assert editor.at(project.script, found.range) == "nn.Embedding(1000, 64)"
+    assert found.range.start.line == editor.place_of(project.script, "self.item_emb").line
+    assert found.severity == types.DiagnosticSeverity.Warning
+    assert found.source == "gradtracer"
+    assert "41 of 1,000 rows of item_emb" in found.message
+    assert "(98 % confident, n = 1,000)" in found.message
+    [related] = found.related_information or []
+    assert editor.at(project.script, related.location.range) == "MF()"
+
+
+async def test_a_file_that_is_not_open_is_shown_too(editor: Editor, project: RunFactory) -> None:
+    project.finished()
+    await editor.start(project.root)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    assert editor.published[-1].version is None
+
+
+async def test_the_diagnostic_moves_with_its_line_and_names_the_version(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    editor.open(project.script)
+    [before] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    line = before.range.start.line
+    editor.replace(project.script, "import torch\n", "import torch\n\n\n\n")
+    await editor.until(lambda: editor.shown(project.script)[0].range.start.line == line + 3)
+    assert editor.published[-1].version == 2
+
+
+async def test_the_diagnostic_goes_when_the_definition_is_edited_and_returns_when_it_is_undone(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    editor.open(project.script)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    edited = "self.item_emb = nn.Embedding(1000, 32)"
+    editor.replace(project.script, statement_of("item_emb"), edited)
+    await editor.codes(project.script)
+    editor.replace(project.script, edited, statement_of("item_emb"))
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+
+
+async def test_formatting_the_definition_keeps_the_diagnostic(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    editor.open(project.script)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    formatted = "self.item_emb = nn.Embedding(\n            1000,\n            64,\n        )"
+    editor.replace(project.script, statement_of("item_emb"), formatted)
+    await editor.until(lambda: [d.range.end.line for d in editor.shown(project.script)] == [12])
+
+
+async def test_nothing_is_sent_again_when_an_edit_moves_nothing(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    editor.open(project.script)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    told = len(editor.published)
+    for number in range(20):
+        editor.replace(project.script, "model = MF()", f"model = MF()  # {number}")
+    # Hover answers come after the edits were taken in, and after the findings were renewed.
+    assert await editor.hover(project.script, "self.item_emb") is not None
+    assert len(editor.published) == told
+
+
+async def test_a_suppressed_diagnosis_is_not_shown(editor: Editor, project: RunFactory) -> None:
+    project.finished()
+    await editor.start(project.root)
+    editor.open(project.script)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    statement = statement_of("item_emb")
+    comment = "  # gradtracer: ignore[ZOMBIE_EMBEDDINGS]"
+    editor.replace(project.script, statement, statement + comment)
+    await editor.codes(project.script)
+
+
+async def test_a_change_on_disk_of_a_closed_file_is_noticed(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    text = project.script.read_text(encoding="utf-8")
+    project.script.write_text(text.replace("64", "32"), encoding="utf-8")
+    await editor.codes(project.script)
+
+
+async def test_closing_without_saving_goes_back_to_the_disk(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    editor.open(project.script)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    editor.replace(project.script, statement_of("item_emb"), "self.item_emb = None")
+    await editor.codes(project.script)
+    editor.close(project.script)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    assert editor.published[-1].version is None
+
+
+async def test_a_disabled_type_is_not_shown(editor: Editor, project: RunFactory) -> None:
+    project.finished("ZOMBIE_EMBEDDINGS", "POPULARITY_BIAS")
+    await editor.start(
+        project.root,
+        capabilities("configuration"),
+        options={"disabledTypes": ["ZOMBIE_EMBEDDINGS"]},
+    )
+    await editor.codes(project.script, "POPULARITY_BIAS")
+
+
+async def test_settings_that_the_editor_is_asked_for_count(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished("ZOMBIE_EMBEDDINGS", "POPULARITY_BIAS")
+    await editor.start(
+        project.root, settings={"poll_seconds": 0.1, "disabled_types": ["POPULARITY_BIAS"]}
+    )
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+
+
+async def test_a_setting_that_cannot_be_used_is_named_in_the_log_alone(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root, capabilities("configuration"), options={"poll": True})
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    assert any("'poll'" in each.message for each in editor.client.log_messages)
+
+
+@pytest.mark.parametrize("encoding", list(types.PositionEncodingKind))
+async def test_columns_are_counted_in_the_units_agreed_on(
+    editor: Editor, project: RunFactory, encoding: types.PositionEncodingKind
+) -> None:
+    project.finished()
+    await editor.start(project.root, capabilities(encodings=[encoding]))
+    editor.open(project.script)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    # Three characters that each encoding counts differently, before the definition on its line.
+    statement = statement_of("item_emb")
+    editor.replace(project.script, statement, f'"é😋中"; {statement}')
+    await editor.until(
+        lambda: (
+            [editor.at(project.script, d.range) for d in editor.shown(project.script)]
+            == ["nn.Embedding(1000, 64)"]
+            and editor.shown(project.script)[0].range.start.character > 30
+        )
+    )
+    found = await editor.hover(project.script, statement)
+    assert found is not None
+    assert found.range is not None
+    assert editor.at(project.script, found.range) == statement

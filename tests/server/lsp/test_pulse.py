@@ -1,0 +1,59 @@
+"""Rings in quick succession are one beat, and no ring is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+
+from gradtracer_server.pulse import Pulse
+
+
+async def until(beats: list[float], count: int) -> None:
+    deadline = time.monotonic() + 10
+    while len(beats) < count:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0)
+
+
+async def test_many_rings_are_one_beat() -> None:
+    beats: list[float] = []
+    pulse = Pulse(lambda: beats.append(time.monotonic()), quiet=0.02)
+    for _ in range(1000):
+        pulse.ring()
+    await until(beats, 1)
+    pulse.ring()
+    pulse.ring()
+    await until(beats, 2)
+    assert beats[1] - beats[0] >= 0.02
+
+
+async def test_a_beat_that_fails_is_logged_and_the_next_one_comes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    beats: list[float] = []
+
+    def beat() -> None:
+        beats.append(time.monotonic())
+        raise ValueError("broken")
+
+    pulse = Pulse(beat, quiet=0)
+    with caplog.at_level(logging.ERROR):
+        pulse.ring()
+        await until(beats, 1)
+        pulse.ring()
+        await until(beats, 2)
+    assert "broken" in caplog.text
+
+
+async def test_a_stopped_pulse_is_silent() -> None:
+    beats: list[float] = []
+    pulse = Pulse(lambda: beats.append(time.monotonic()), quiet=0)
+    pulse.ring()
+    pulse.stop()
+    pulse.ring()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert beats == []
