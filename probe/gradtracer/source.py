@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import linecache
 from functools import lru_cache
+from pathlib import Path
 from types import CodeType
 from typing import NamedTuple
 
@@ -33,8 +34,11 @@ def _parse(file: str) -> _Parsed | None:
 def source_frame(code: CodeType, instruction: int, line: int) -> SourceFrame | None:
     """The statement that an instruction belongs to; None for code without a file."""
     file = code.co_filename
-    if file.startswith("<") and not linecache.getlines(file):
-        return None
+    if file.startswith("<"):
+        if not linecache.getlines(file):
+            return None
+    else:
+        file = str(Path(file).absolute())
     parsed = _parse(file)
     qualname = code.co_qualname
     if parsed is None:
