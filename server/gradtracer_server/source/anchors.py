@@ -41,38 +41,73 @@ def resolve(frame: SourceFrame, source: SourceText, near_line: int | None = None
     scope = enclosing_scope(frame.qualname)
     if not frame.text.strip():
         here = next((s for s in source.statements_on(near) if s.scope == scope), None)
-        return _gone(frame) if here is None else _anchor(_state(here, frame), here, frame, source)
-    statement = _unchanged(canonical(frame.text), frame.start_column, source, near, scope)
-    if statement is not None:
-        return _anchor(_state(statement, frame), statement, frame, source)
-    if source.broken and (found := find_verbatim(frame.text, source, near)) is not None:
-        exact = found.start.line == frame.start_line - 1
-        return Anchor("exact" if exact else "moved", found, found, frame.qualname)
+        return _unchanged(here, frame, source)
+    form = canonical(frame.text)
+    same = _in_scope(form, frame, source, near, scope)
+    if source.broken and (same is None or same.line != near):
+        # A syntax error may give statements a wrong scope: what its own line says goes first.
+        at_place = _in_its_place(frame, source, near)
+        if at_place is not None:
+            return at_place
+    if same is not None:
+        return _unchanged(same, frame, source)
     changed = _rebound(frame, source, near, scope)
     if changed is not None:
         return _anchor("outdated", changed, frame, source)
-    if source.broken and (found := find_target(frame.text, source, near)) is not None:
-        return Anchor("outdated", found, found, frame.qualname)
-    return _gone(frame)
+    if source.broken:
+        alike = find_verbatim(frame.text, source)
+        return _by_lines(alike[0], frame) if len(alike) == 1 else _gone(frame)
+    return _unchanged(_elsewhere(form, source, near, scope), frame, source)
 
 
-def _state(statement: Statement, frame: SourceFrame) -> AnchorState:
-    return "exact" if statement.line == frame.start_line - 1 else "moved"
+def _unchanged(statement: Statement | None, frame: SourceFrame, source: SourceText) -> Anchor:
+    if statement is None:
+        return _gone(frame)
+    return _anchor(_state(statement.line, frame), statement, frame, source)
 
 
-def _unchanged(
-    form: str, column: int, source: SourceText, near: int, scope: str
+def _in_its_place(frame: SourceFrame, source: SourceText, near: int) -> Anchor | None:
+    """By the lines alone, as a syntax error hides statements from the tree."""
+    for found in find_verbatim(frame.text, source):
+        if found.start.line == near:
+            return _by_lines(found, frame)
+    typed = find_target(frame.text, source, near)
+    return None if typed is None else Anchor("outdated", typed, typed, frame.qualname)
+
+
+def _by_lines(found: Range, frame: SourceFrame) -> Anchor:
+    return Anchor(_state(found.start.line, frame), found, found, frame.qualname)
+
+
+def _state(line: int, frame: SourceFrame) -> AnchorState:
+    return "exact" if line == frame.start_line - 1 else "moved"
+
+
+def _in_scope(
+    form: str, frame: SourceFrame, source: SourceText, near: int, scope: str
 ) -> Statement | None:
-    """The statement that was recorded, by its content."""
+    """The nearest statement of the recorded content in the recorded scope."""
     key = loose_key(form)
     here = [s for s in source.statements_on(near) if s.key == key and s.scope == scope]
     if len(here) == 1 and source.canonical(here[0]) == form:
         # The common case, which needs no index of the whole text.
         return here[0]
+    column = frame.start_column
+    return min(
+        (statement for statement in source.statements_like(form) if statement.scope == scope),
+        key=lambda each: (abs(each.line - near), abs(each.span.column - column)),
+        default=None,
+    )
+
+
+def _elsewhere(form: str, source: SourceText, near: int, scope: str) -> Statement | None:
+    """The statement of the recorded content in another scope, where it can be no other one."""
     alike = source.statements_like(form)
-    in_scope = [statement for statement in alike if statement.scope == scope]
-    if in_scope:
-        return min(in_scope, key=lambda s: (abs(s.line - near), abs(s.span.column - column)))
+    if alike and next(iter(source.statements_in(scope)), None) is not None:
+        # The scope is still there, so it was not renamed: only within its class may a line move.
+        family = scope.partition(".")[0]
+        alike = [each for each in alike if each.scope.partition(".")[0] == family]
+        return alike[0] if len(alike) == 1 else None
     if len(alike) == 1:
         return alike[0]
     return next((statement for statement in alike if statement.line == near), None)

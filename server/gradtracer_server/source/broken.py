@@ -13,15 +13,11 @@ from gradtracer_server.source.position import Position, Range
 _TARGET = re.compile(r"([\w.]+)\s*(?::[^=\n]*)?=(?!=)")
 
 
-def find_verbatim(text: str, source: SourceText, near: int) -> Range | None:
-    """The lines that read exactly as a recorded statement, nearest to a line."""
+def find_verbatim(text: str, source: SourceText) -> list[Range]:
+    """The lines that read exactly as a recorded statement."""
     recorded = [line.rstrip() for line in text.strip().splitlines()]
-    places = [
-        found
-        for line in source.lines_reading(recorded[0])
-        if (found := _match(recorded, source.lines, line)) is not None
-    ]
-    return min(places, key=lambda found: abs(found.start.line - near), default=None)
+    found = (_match(recorded, source.lines, line) for line in source.lines_reading(recorded[0]))
+    return [each for each in found if each is not None]
 
 
 def find_target(text: str, source: SourceText, near: int) -> Range | None:

@@ -103,19 +103,23 @@ def canonical_node(node: Node) -> str:
     if node.end_byte - node.start_byte > MAX_BYTES and node.type not in COMPOUND:
         return decode(node.text or b"").strip()
     tokens: list[str] = []
-    pending = [node]
+    pending: list[Node | str] = [node]
     while pending:
         current = pending.pop()
+        if isinstance(current, str):
+            tokens.append(current)
+            continue
         kind = current.type
         if kind in _IGNORED:
             continue
         children = current.children
-        if not children or kind == "string_content":
+        if not children:
             tokens.append(_leaf(kind, decode(current.text or b"")))
-        elif kind == "string" and (literal := _plain_string(children)) is not None:
-            tokens.append("".join((*literal, '"')))
-        elif kind == "concatenated_string" and (joined := _joined(children)) is not None:
-            tokens.append(joined)
+        elif kind == "string":
+            pending.extend(reversed(_string([current]) or children))
+        elif kind == "concatenated_string":
+            parts = [child for child in children if child.type == "string"]
+            pending.extend(reversed(_string(parts) or parts))
         else:
             kept = [child for child in children if child.type not in _IGNORED]
             if kind in COMPOUND:
@@ -137,17 +141,35 @@ def _leaf(kind: str, text: str) -> str:
         return text.lower()
     if kind == "elif":
         return "if"
-    if kind == "string_start":
-        return _prefix(text) + '"'
-    if kind == "string_end":
-        return '"'
-    if kind == "string_content":
-        return _content(text, raw=False)
     return text
 
 
+def _string(literals: list[Node]) -> list[Node | str] | None:
+    """Adjacent literals as the one string they make: its text, and its interpolations as nodes.
+
+    None where their prefixes do not allow one string, or the literal is broken.
+    """
+    if any(not literal.children or literal.has_error for literal in literals):
+        return None
+    prefixes = [_prefix(decode(literal.children[0].text or b"")) for literal in literals]
+    if len(set(prefixes)) > 1 and not set(prefixes) <= {"", "f"}:
+        return None
+    prefix = max(prefixes)
+    pieces: list[Node | str] = []
+    text = f'{prefix}"'
+    for literal, own in zip(literals, prefixes, strict=True):
+        for child in literal.children[1:-1]:
+            if child.type == "interpolation":
+                pieces.extend((text, child))
+                text = ""
+                continue
+            content = _content(decode(child.text or b""), raw="r" in own)
+            text += content if own == prefix else content.replace("{", "{{").replace("}", "}}")
+    return [*pieces, f'{text}"']
+
+
 def _prefix(start: str) -> str:
-    return start.rstrip("\"'").lower().replace("u", "")
+    return "".join(sorted(start.rstrip("\"'").lower().replace("u", "")))
 
 
 def _content(text: str, *, raw: bool) -> str:
@@ -155,27 +177,6 @@ def _content(text: str, *, raw: bool) -> str:
     if raw or "\\" not in text:
         return text
     return _ESCAPE.sub(lambda found: found[1] if found[1] in "\"'" else found[0], text)
-
-
-def _plain_string(children: list[Node]) -> tuple[str, str] | None:
-    """Opening and content of a string without interpolations."""
-    if any(child.type == "interpolation" for child in children):
-        return None
-    start = decode(children[0].text or b"")
-    prefix = _prefix(start)
-    content = "".join(
-        decode(child.text or b"") for child in children if child.type == "string_content"
-    )
-    return prefix + '"', _content(content, raw="r" in prefix)
-
-
-def _joined(children: list[Node]) -> str | None:
-    """Adjacent literals as the one string they make, where their prefixes allow it."""
-    parts = [_plain_string(child.children) for child in children if child.type == "string"]
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts) or len({opening for opening, _ in known}) != 1:
-        return None
-    return known[0][0] + "".join(content for _, content in known) + '"'
 
 
 def _without_style(node: Node, kind: str, children: list[Node]) -> list[Node]:

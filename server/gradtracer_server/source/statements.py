@@ -16,7 +16,7 @@ MODULE_SCOPE = "<module>"
 
 _INNER_SCOPE = re.compile(r"(?:\.<locals>)?\.?<(?:listcomp|setcomp|dictcomp|genexpr|lambda)>$")
 _STYLE = b" \t\r\n\f\v,'\"()\\"
-_NEEDS_TREE = re.compile(rb"#|(?<!\w)[uU][\"']")
+_NEEDS_TREE = re.compile(rb"#|(?<!\w)[A-Za-z]{1,2}[\"']")
 
 
 class Span(NamedTuple):
