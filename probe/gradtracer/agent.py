@@ -26,7 +26,7 @@ class AgentExporter:
             tracker: a tracker, attached or detached.
             save: also write it beside the journal, as `<layer>.json`.
         """
-        from gradtracer.analyzers.embedding import summarize
+        from gradtracer.analyzers.table_report import summarize
         from gradtracer.diagnoses.book import DiagnosisBook
 
         figures = tracker.figures()

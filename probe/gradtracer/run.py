@@ -7,18 +7,18 @@ import os
 import platform
 import socket
 import sys
-import threading
 import time
 import traceback
 import weakref
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from gradtracer.callsite import call_site
-from gradtracer.ending import end_with_process
+from gradtracer.ending import end_with_process, failure_place
 from gradtracer.project import main_script, new_run_id, project_root, runs_folder
+from gradtracer.reporting import Reporting, Tracker
 from gradtracer.settings import Settings, load_settings
 from gradtracer.transport.connection_file import process_start_stamp
 from gradtracer.transport.stream import EventStream
@@ -30,10 +30,7 @@ from gradtracer_schemas import (
     LayerWatchedEvent,
     ProbeFault,
     ProbeFaultEvent,
-    Progress,
-    ProgressEvent,
     RunEnded,
-    RunEndedEvent,
     RunOutcome,
     RunStarted,
     RunStartedEvent,
@@ -42,34 +39,12 @@ from gradtracer_schemas import (
 
 _log = logging.getLogger("gradtracer")
 
-_TICK_SECONDS = 0.1
-_FINISH_SECONDS = 20.0
-_AGE_SHARE = 1 / 200
-
-
-class Reporter(Protocol):
-    """A tracker, as its run sees it."""
-
-    name: str
-
-    def publish(self, *, final: bool = False) -> None:
-        """Measure and emit; in the run's thread."""
-        ...
-
-    def forget(self) -> None:
-        """Become inert: a forked child."""
-        ...
-
-    def detach(self) -> None:
-        """Stop observing."""
-        ...
-
 
 class Run:
     """Observes until the process ends or `finish` is called.
 
-    The training thread only sets attributes and puts events on a queue. One daemon thread measures,
-    writes and publishes.
+    The training thread only sets attributes and puts events on a queue; a thread of the run's own
+    (`reporting.py`) measures, writes and publishes.
     """
 
     def __init__(
@@ -90,17 +65,16 @@ class Run:
         self.watch_site = call_site() if watch_site is None else watch_site
         self.observing = self.settings.enabled and not _in_data_loader_worker()
         self.outcome: RunOutcome | None = None
-        self._total_steps = total_steps
-        self._loss: Any = None
-        self._metrics: dict[str, Any] = {}
-        self._trackers: list[Reporter] = []
+        self.total_steps = total_steps
+        self.loss: Any = None
+        self.metrics: dict[str, Any] = {}
+        self.trackers: list[Tracker] = []
         self._names: set[str] = set()
-        self._clock: weakref.ref[Reporter] | None = None
+        self._clock: weakref.ref[Tracker] | None = None
         self._forgotten = False
-        self._ending: RunEnded | None = None
-        self._requests: list[threading.Event] = []
+        self._faulty = False
         self._stream: EventStream | None = None
-        self._thread: threading.Thread | None = None
+        self._reporting: Reporting | None = None
         if self.observing and _rank() == 0:
             self._begin(script)
 
@@ -131,8 +105,7 @@ class Run:
                 world_size=int(os.environ.get("WORLD_SIZE", "1") or 1),
             ),
         )
-        self._thread = threading.Thread(target=self._report, name="gradtracer", daemon=True)
-        self._thread.start()
+        self._reporting = Reporting(self, stream)
         end_with_process(self)
 
     # Called by trackers and users, from any thread.
@@ -142,9 +115,27 @@ class Run:
         if self._stream is not None and not self._forgotten:
             self._stream.submit(event_class, body, self.step)
 
-    def attach(self, tracker: Reporter, declaration: LayerWatched) -> None:
+    def fault(self, layer: str, what: str) -> None:
+        """Report the exception being handled: part of the probe has switched itself off.
+
+        The first one is logged with its traceback; those of a model's other layers, which are
+        mostly the same, go to the stream alone.
+        """
+        if not self._faulty:
+            _log.exception("GradTracer %s: %s; training is not affected", layer or "run", what)
+        self._faulty = True
+        self.emit(
+            ProbeFaultEvent,
+            ProbeFault(
+                layer=layer,
+                message=f"{what}; training is not affected",
+                traceback=traceback.format_exc()[-4_000:],
+            ),
+        )
+
+    def attach(self, tracker: Tracker, declaration: LayerWatched) -> None:
         """Report on `tracker` from now on."""
-        self._trackers.append(tracker)
+        self.trackers.append(tracker)
         self.emit(LayerWatchedEvent, declaration)
 
     def unique_layer_name(self, name: str) -> str:
@@ -155,7 +146,7 @@ class Run:
         self._names.add(unique)
         return unique
 
-    def stepped(self, tracker: Reporter) -> None:
+    def stepped(self, tracker: Tracker) -> None:
         """A tracker saw an optimizer step; the first tracker that does is the run's clock."""
         clock = self._clock() if self._clock is not None else None
         if clock is None:
@@ -170,18 +161,13 @@ class Run:
         training never waits for the device; only the latest before a report is shown.
         """
         if loss is not None:
-            self._loss = _detached(loss)
+            self.loss = _detached(loss)
         for name, value in metrics.items():
-            self._metrics[name] = _detached(value)
+            self.metrics[name] = _detached(value)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Report now and wait until it is written. False when that took longer than `timeout`."""
-        if self._thread is None or not self._thread.is_alive() or self._stream is None:
-            return False
-        done = threading.Event()
-        self._requests.append(done)
-        self._stream.wake()
-        return done.wait(timeout)
+        return self._reporting is not None and self._reporting.flush(timeout)
 
     def finish(
         self,
@@ -193,18 +179,16 @@ class Run:
         if self.outcome is not None or self._forgotten:
             return
         self.outcome = outcome
-        self._ending = RunEnded(outcome=outcome, reason=reason, failure=failure)
-        if self._thread is not None and self._stream is not None:
-            self._stream.wake()
-            self._thread.join(_FINISH_SECONDS)
-        for tracker in self._trackers:
+        if self._reporting is not None:
+            self._reporting.end(RunEnded(outcome=outcome, reason=reason, failure=failure))
+        for tracker in self.trackers:
             tracker.detach()
 
     def forget(self) -> None:
         """Become inert without touching anything shared: this is a forked child."""
         self._forgotten = True
         self.observing = False
-        for tracker in self._trackers:
+        for tracker in self.trackers:
             tracker.forget()
 
     def __enter__(self) -> Run:
@@ -219,87 +203,8 @@ class Run:
         elif isinstance(error, KeyboardInterrupt):
             self.finish("interrupted", "KeyboardInterrupt")
         else:
-            from gradtracer.ending import failure_place
-
             place = failure_place(error, error.__traceback__)
             self.finish("failed", f"{place.exception}: {place.message[:200]}", place)
-
-    # In the run's own thread.
-
-    def _report(self) -> None:
-        assert self._stream is not None
-        stream = self._stream
-        stream.open(publish=self.settings.publish)
-        began = due = time.monotonic()
-        due += self.settings.report_seconds
-        last_time, last_step = began, 0
-        try:
-            while self._ending is None:
-                stream.drain(_TICK_SECONDS)
-                requests, self._requests = self._requests, []
-                now = time.monotonic()
-                if now >= due or requests:
-                    last_time, last_step = self._progress(now, last_time, last_step)
-                    self._publish(final=False)
-                    stream.drain(0)
-                    for done in requests:
-                        done.set()
-                    cost = time.monotonic() - now
-                    due = time.monotonic() + max(
-                        self.settings.report_seconds,
-                        (now - began) * _AGE_SHARE,
-                        cost / self.settings.report_share,
-                    )
-            self._progress(time.monotonic(), last_time, last_step)
-            self._publish(final=True)
-        except Exception:
-            _log.exception("GradTracer's reporting stopped; training is not affected")
-            self.emit(
-                ProbeFaultEvent,
-                ProbeFault(
-                    layer="",
-                    message="reporting stopped; training is not affected",
-                    traceback=traceback.format_exc()[-4_000:],
-                ),
-            )
-        finally:
-            while self._ending is None:
-                stream.drain(_TICK_SECONDS)
-            stream.drain(0)
-            self.emit(RunEndedEvent, msgspec.structs.replace(self._ending, lost=stream.lost))
-            stream.close()
-
-    def _progress(self, now: float, last_time: float, last_step: int) -> tuple[float, int]:
-        step = self.step
-        elapsed = now - last_time
-        rate = (step - last_step) / elapsed if elapsed > 0 and step > last_step else None
-        loss = _number(self._loss)
-        metrics = {n: v for n, x in dict(self._metrics).items() if (v := _number(x)) is not None}
-        self.emit(
-            ProgressEvent,
-            Progress(
-                step=step,
-                total_steps=self._total_steps,
-                steps_per_second=rate,
-                loss=loss,
-                metrics=metrics,
-            ),
-        )
-        return now, step
-
-    def _publish(self, *, final: bool) -> None:
-        for tracker in list(self._trackers):
-            try:
-                tracker.publish(final=final)
-            except Exception:
-                self._trackers.remove(tracker)
-                _log.exception("GradTracer stopped reporting on %s", tracker.name)
-                fault = ProbeFault(
-                    layer=tracker.name,
-                    message="stopped reporting; training is not affected",
-                    traceback=traceback.format_exc()[-4_000:],
-                )
-                self.emit(ProbeFaultEvent, fault)
 
 
 _current: Run | None = None
@@ -327,14 +232,6 @@ def open_run() -> Run | None:
 
 def _detached(value: Any) -> Any:
     return value.detach() if hasattr(value, "detach") else value
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-    return number if number - number == 0.0 else None
 
 
 def _rank() -> int:

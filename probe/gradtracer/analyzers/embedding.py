@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import traceback
 import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,27 +14,23 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from gradtracer.analyzers.forward_hook import ForwardHook
 from gradtracer.analyzers.optimizer_facts import optimizer_facts
 from gradtracer.analyzers.table_figures import TableFigures, measure, observation
 from gradtracer.analyzers.table_observer import TableObserver
-from gradtracer.analyzers.table_report import table_report
-from gradtracer.audit import AutoFixAuditLogger
-from gradtracer.auto_fix.shrinkage import Arms, split_arms, treatment
+from gradtracer.analyzers.table_report import summarize, table_report
+from gradtracer.auto_fix.intervene import AutoFix
 from gradtracer.callsite import call_site, locate_module
 from gradtracer.diagnoses import EMBEDDING
 from gradtracer.diagnoses.book import DiagnosisBook
-from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding
+from gradtracer.diagnoses.finding import Finding
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.statistics.movement import MovementTotals
 from gradtracer.stepping import add_watcher, forget_matches, remove_watcher
 from gradtracer_schemas import (
     Diagnosis,
-    Intervention,
-    InterventionEvent,
     LayerWatched,
     ObservationEvent,
-    ProbeFault,
-    ProbeFaultEvent,
     SourceSite,
 )
 
@@ -91,12 +86,12 @@ class EmbeddingTracker:
         self.embedding_dim = embedding_layer.embedding_dim
         self.auto_fix = auto_fix
         self.track_interval = max(1, int(track_interval))
-        self.audit_logger = AutoFixAuditLogger(run.id, run.root) if auto_fix else None
+        self._auto_fix = AutoFix(run, self.name) if auto_fix else None
+        self.audit_logger = self._auto_fix.audit if self._auto_fix is not None else None
         self.steps = 0
         self._active = run.observing
         self._measuring = threading.Lock()
         self._movement: MovementTotals | None = None
-        self._arms: Arms | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._ranks: list[tuple[int, float]] = []
         self._weight: torch.Tensor = embedding_layer.weight
@@ -107,7 +102,7 @@ class EmbeddingTracker:
         )
         if not self._active:
             return
-        self._handle = embedding_layer.register_forward_hook(_ForwardHook(self), with_kwargs=True)
+        self._handle = embedding_layer.register_forward_hook(ForwardHook(self), with_kwargs=True)
         add_watcher(self)
         run.attach(self, self._declaration(watch))
 
@@ -201,13 +196,7 @@ class EmbeddingTracker:
     def _fail(self, doing: str) -> None:
         """Switch off, say so once, and let the training go on."""
         self._active = False
-        _log.exception("GradTracer stopped observing %s while %s", self.name, doing)
-        fault = ProbeFault(
-            layer=self.name,
-            message=f"stopped observing while {doing}; training is not affected",
-            traceback=traceback.format_exc()[-4_000:],
-        )
-        self.run.emit(ProbeFaultEvent, fault)
+        self.run.fault(self.name, f"stopped observing while {doing}")
 
     def forget(self) -> None:
         """Become inert: this is a copy in another process."""
@@ -244,8 +233,8 @@ class EmbeddingTracker:
             self.findings(figures), self.run.step, final=final
         ):
             self.run.emit(event_class, body)
-        if self.auto_fix and not final and self._active:
-            self._treat(figures)
+        if self._auto_fix is not None and not final and self._active:
+            self._observer.treatment = self._auto_fix.treat(figures, self._weight)
 
     def findings(self, figures: TableFigures | None = None) -> list[Finding]:
         """What the tests say now, without hysteresis."""
@@ -260,42 +249,6 @@ class EmbeddingTracker:
     def diagnoses(self) -> list[Diagnosis]:
         """Diagnoses that hold in the stream."""
         return self._book.active
-
-    def _treat(self, figures: TableFigures) -> None:
-        settings = self.run.settings
-        arms = split_arms(figures, holdout=settings.auto_fix_holdout, seed=settings.seed)
-        previous = self._arms
-        self._observer.treatment = treatment(arms, self._weight)
-        same = previous is not None and np.array_equal(arms.treated, previous.treated)
-        if same or (previous is None and arms.treated.size == 0):
-            return
-        self._arms = arms
-        mean = float(arms.scales.mean()) if arms.scales.size else 1.0
-        rows: list[int] = arms.treated.tolist()
-        self.run.emit(
-            InterventionEvent,
-            Intervention(
-                layer=self.name,
-                action="shrink-updates" if rows else "stop",
-                rows=len(rows),
-                held_out=int(arms.held_out.size),
-                holdout=settings.auto_fix_holdout,
-                seed=settings.seed,
-                mean_scale=mean,
-                reason=f"ZOMBIE_EMBEDDINGS names {figures.zombies.rows.size} rows",
-                sample=rows[:MAX_SAMPLE],
-            ),
-        )
-        if self.audit_logger is not None:
-            self.audit_logger.log_intervention(
-                self.run.step,
-                self.name,
-                "zombie_penalty",
-                rows,
-                [round(s, 4) for s in arms.scales.tolist()],
-                held_out=arms.held_out.tolist(),
-                seed=settings.seed,
-            )
 
     # As in the original system, with the same meanings.
 
@@ -352,41 +305,3 @@ class EmbeddingTracker:
     def __deepcopy__(self, memo: dict[int, Any]) -> EmbeddingTracker:
         """The same tracker: a copied model is another model, which this one does not observe."""
         return self
-
-
-def summarize(figures: TableFigures) -> dict[str, Any]:
-    """Figures under the original system's names, then under ours."""
-    rank = figures.rank.value if figures.rank is not None else 1.0
-    named = int(figures.zombies.rows.size)
-    return {
-        "num_embeddings": int(figures.counts.size),
-        "dead_count": figures.unseen.unseen,
-        "dead_pct": 100.0 * figures.unseen.unseen / max(1, figures.rows),
-        "zombie_count": named,
-        "zombie_pct": 100.0 * named / max(1, figures.rows),
-        "coverage_pct": 100.0 * figures.coverage,
-        "gini": figures.gini.value if figures.gini else 0.0,
-        "effective_rank": rank,
-        "rank_utilization": 100.0 * rank / max(1, min(figures.rows, figures.dim)),
-        **observation(figures).values,
-    }
-
-
-class _ForwardHook:
-    """Holds the tracker weakly, and is left out of copies and checkpoints of the model."""
-
-    def __init__(self, tracker: EmbeddingTracker | None) -> None:
-        self._tracker = weakref.ref(tracker) if tracker is not None else None
-
-    def __call__(
-        self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any
-    ) -> None:
-        tracker = self._tracker() if self._tracker is not None else None
-        if tracker is not None:
-            tracker.looked_up(args[0] if args else kwargs["input"])
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _ForwardHook:
-        return _ForwardHook(None)
-
-    def __reduce__(self) -> tuple[type[_ForwardHook], tuple[None]]:
-        return (_ForwardHook, (None,))

@@ -1,11 +1,12 @@
-"""The printed report on a table."""
+"""Figures of a table for people: the printed report, and the summary under old names."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
-from gradtracer.analyzers.table_figures import TableFigures
+from gradtracer.analyzers.table_figures import TableFigures, observation
 from gradtracer.diagnoses.finding import Finding
 
 _WIDTH = 88
@@ -42,3 +43,21 @@ def table_report(figures: TableFigures, findings: Sequence[Finding]) -> str:
             for text in (finding.premise, finding.implies, finding.action)
         )
     return "\n".join(lines)
+
+
+def summarize(figures: TableFigures) -> dict[str, Any]:
+    """Figures under the original system's names, then under ours."""
+    rank = figures.rank.value if figures.rank is not None else 1.0
+    named = int(figures.zombies.rows.size)
+    return {
+        "num_embeddings": int(figures.counts.size),
+        "dead_count": figures.unseen.unseen,
+        "dead_pct": 100.0 * figures.unseen.unseen / max(1, figures.rows),
+        "zombie_count": named,
+        "zombie_pct": 100.0 * named / max(1, figures.rows),
+        "coverage_pct": 100.0 * figures.coverage,
+        "gini": figures.gini.value if figures.gini else 0.0,
+        "effective_rank": rank,
+        "rank_utilization": 100.0 * rank / max(1, min(figures.rows, figures.dim)),
+        **observation(figures).values,
+    }

@@ -1,0 +1,137 @@
+"""The thread of a run: measures at intervals, writes and publishes what the others queued."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from gradtracer.transport.stream import EventStream
+from gradtracer_schemas import Progress, ProgressEvent, RunEnded, RunEndedEvent
+
+if TYPE_CHECKING:
+    from gradtracer.run import Run
+
+_log = logging.getLogger("gradtracer")
+
+_TICK_SECONDS = 0.1
+_FINISH_SECONDS = 20.0
+_AGE_SHARE = 1 / 200
+
+
+class Tracker(Protocol):
+    """A tracker, as its run sees it."""
+
+    name: str
+
+    def publish(self, *, final: bool = False) -> None:
+        """Measure and emit; in the run's thread."""
+        ...
+
+    def forget(self) -> None:
+        """Become inert: a forked child."""
+        ...
+
+    def detach(self) -> None:
+        """Stop observing."""
+        ...
+
+
+class Reporting:
+    """A daemon thread, so that it never keeps the user's program alive."""
+
+    def __init__(self, run: Run, stream: EventStream) -> None:
+        self._run = run
+        self._stream = stream
+        self._ending: RunEnded | None = None
+        self._requests: list[threading.Event] = []
+        self._began = self._last_time = time.monotonic()
+        self._last_step = 0
+        self._thread = threading.Thread(target=self._work, name="gradtracer", daemon=True)
+        self._thread.start()
+
+    def flush(self, timeout: float) -> bool:
+        """Report now; whether it was written within `timeout` seconds."""
+        if not self._thread.is_alive():
+            return False
+        done = threading.Event()
+        self._requests.append(done)
+        self._stream.wake()
+        return done.wait(timeout)
+
+    def end(self, ending: RunEnded) -> None:
+        """Report for the last time, say goodbye, and close; waits for it, within limits."""
+        self._ending = ending
+        self._stream.wake()
+        self._thread.join(_FINISH_SECONDS)
+        if self._thread.is_alive():
+            _log.warning("the last report is not written after %.0f s: given up", _FINISH_SECONDS)
+
+    def _work(self) -> None:
+        self._stream.open(publish=self._run.settings.publish)
+        try:
+            self._report_until_end()
+        except Exception:
+            self._run.fault("", "reporting stopped")
+        finally:
+            while self._ending is None:
+                self._stream.drain(_TICK_SECONDS)
+            self._stream.drain(0)
+            ended = msgspec.structs.replace(self._ending, lost=self._stream.lost)
+            self._run.emit(RunEndedEvent, ended)
+            self._stream.close()
+
+    def _report_until_end(self) -> None:
+        settings = self._run.settings
+        due = self._began + settings.report_seconds
+        while self._ending is None:
+            self._stream.drain(_TICK_SECONDS)
+            requests, self._requests = self._requests, []
+            now = time.monotonic()
+            if now < due and not requests:
+                continue
+            self._report(final=False)
+            self._stream.drain(0)
+            for done in requests:
+                done.set()
+            cost = time.monotonic() - now
+            due = time.monotonic() + max(
+                settings.report_seconds,
+                (now - self._began) * _AGE_SHARE,
+                cost / settings.report_share,
+            )
+        self._report(final=True)
+
+    def _report(self, *, final: bool) -> None:
+        self._run.emit(ProgressEvent, self._progress())
+        for tracker in list(self._run.trackers):
+            try:
+                tracker.publish(final=final)
+            except Exception:
+                self._run.trackers.remove(tracker)
+                self._run.fault(tracker.name, "stopped reporting")
+
+    def _progress(self) -> Progress:
+        run, now, step = self._run, time.monotonic(), self._run.step
+        elapsed, steps = now - self._last_time, step - self._last_step
+        self._last_time, self._last_step = now, step
+        metrics = {name: _number(value) for name, value in dict(run.metrics).items()}
+        return Progress(
+            step=step,
+            total_steps=run.total_steps,
+            steps_per_second=steps / elapsed if elapsed > 0 and steps > 0 else None,
+            loss=_number(run.loss),
+            metrics={name: value for name, value in metrics.items() if value is not None},
+        )
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return number if math.isfinite(number) else None
