@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 from gradtracer_schemas import SourceFrame
-from gradtracer_server.source.binding import binding_in, binding_of, callee_in
+from gradtracer_server.source.binding import binding_in, callee_in
 from gradtracer_server.source.broken import find_target, find_verbatim
 from gradtracer_server.source.canonical import canonical
 from gradtracer_server.source.index import Range, SourceText, Statement
@@ -92,18 +94,25 @@ def _in_scope(
     if len(here) == 1 and source.canonical(here[0]) == form:
         # The common case, which needs no index of the whole text.
         return here[0]
-    column = frame.start_column
-    return min(
-        (statement for statement in source.statements_like(form) if statement.scope == scope),
-        key=lambda each: (abs(each.line - near), abs(each.span.column - column)),
-        default=None,
-    )
+    return _nearest(source.statements_like(form, scope), near, frame.start_column)
+
+
+def _nearest(alike: list[Statement], line: int, column: int = 0) -> Statement | None:
+    """Of statements in the order of the text, the one nearest to a place."""
+    if not alike:
+        return None
+    after = bisect_left(alike, line, key=lambda statement: statement.line)
+    around = alike[max(0, after - 1) : after + 1]
+    best = min((each.line for each in around), key=lambda each: abs(each - line))
+    first = bisect_left(alike, best, key=lambda statement: statement.line)
+    on_line = takewhile(lambda statement: statement.line == best, alike[first : first + 100])
+    return min(on_line, key=lambda statement: abs(statement.span.column - column))
 
 
 def _elsewhere(form: str, source: SourceText, near: int, scope: str) -> Statement | None:
     """The statement of the recorded content in another scope, where it can be no other one."""
     alike = source.statements_like(form)
-    if alike and next(iter(source.statements_in(scope)), None) is not None:
+    if source.statements_in(scope):
         # The scope is still there, so it was not renamed: only within its class may a line move.
         family = scope.partition(".")[0]
         alike = [each for each in alike if each.scope.partition(".")[0] == family]
@@ -118,11 +127,11 @@ def _rebound(frame: SourceFrame, source: SourceText, near: int, scope: str) -> S
     target = binding_in(frame.text)
     if target is None:
         return None
-    same = [s for s in source.statements_in(scope) if binding_of(source.node_of(s)) == target]
+    same = source.statements_binding(target, scope)
     if not target.names_one_thing and len(same) > 1:
         # Of several calls of one function none is a version of another: only the place tells.
         same = [statement for statement in same if statement.line == near]
-    return min(same, key=lambda statement: abs(statement.line - near), default=None)
+    return _nearest(same, near)
 
 
 def _anchor(

@@ -9,7 +9,7 @@ from tree_sitter import Node
 
 from gradtracer_server.source.canonical import canonical_node
 from gradtracer_server.source.grammar import encode, parse_bytes
-from gradtracer_server.source.index import SourceText
+from gradtracer_server.source.outline import begin_statements
 
 
 class Binding(NamedTuple):
@@ -43,9 +43,9 @@ def binding_of(node: Node) -> Binding:
 @lru_cache(maxsize=8192)
 def binding_in(text: str) -> Binding | None:
     """The binding of the first statement in a text."""
-    source = SourceText.parse(text.strip())
-    first = next(source.statements, None)
-    return None if first is None else binding_of(source.node_of(first))
+    data = encode(text.strip())
+    first = next(begin_statements(parse_bytes(data).root_node), None)
+    return None if first is None else binding_of(first)
 
 
 @lru_cache(maxsize=8192)

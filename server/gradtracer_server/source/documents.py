@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradtracer_server.source.index import Position, Range, SourceText
+from gradtracer_server.source.index import Range, SourceText
 from gradtracer_server.source.shift import LineShift
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
@@ -18,6 +19,8 @@ MAX_CACHED_FILES = 128
 
 Change = tuple[Range | None, str]
 """New text for a range, or for the whole document."""
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 
 _Stamp = tuple[int, int, int]
 
@@ -90,13 +93,39 @@ class _Document:
         self.shift = LineShift(source.lines)
 
     def change(self, where: Range | None, new_text: str) -> None:
+        """Make one edit, of no more of the text than it changes."""
         source = self.source
-        if where is None:
-            end = Position(len(source.lines), 0)
-            where = Range(Position(0, 0), end)
-        start, end = sorted((source.clamp(where.start), source.clamp(where.end)))
+        first, last = 0, len(source.text)
+        if where is not None:
+            first, last = sorted((source.offset(where.start), source.offset(where.end)))
+        first, last, new_text = _narrowed(source.text, first, last, new_text)
+        start, end = source.position_at(first), source.position_at(last)
         self.source = source.edit(start, end, new_text)
-        self.shift.apply(source.lines, start, end, new_text)
+        self.shift.apply(start, end, new_text)
+
+
+def _narrowed(text: str, first: int, last: int, new_text: str) -> tuple[int, int, str]:
+    """The same edit without the lines that it replaces by themselves.
+
+    Formatters, and clients that send the whole text, replace more than they change.
+    """
+    old, new = _LINE.findall(text[first:last]), _LINE.findall(new_text)
+    most = min(len(old), len(new))
+    same = 0
+    while same < most and old[same] == new[same]:
+        same += 1
+    tail = 0
+    while tail < most - same and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    first += sum(map(len, old[:same]))
+    last -= sum(map(len, old[len(old) - tail :]))
+    new_text = "".join(new[same : len(new) - tail])
+    # A carriage return and a line feed that come together through the edit are one line break.
+    if text[first - 1 : first] == "\r" and (new_text or text[last : last + 1]).startswith("\n"):
+        first, new_text = first - 1, f"\r{new_text}"
+    if new_text.endswith("\r") and text[last : last + 1] == "\n":
+        last, new_text = last + 1, f"{new_text}\n"
+    return first, last, new_text
 
 
 def _names(path: Path) -> set[Path]:

@@ -6,30 +6,32 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import accumulate
 
 from tree_sitter import Node, Point, Tree
 
+from gradtracer_server.source.binding import Binding, binding_of
 from gradtracer_server.source.canonical import canonical, canonical_node
-from gradtracer_server.source.grammar import decode, encode, parse_bytes
+from gradtracer_server.source.grammar import parse_bytes
 from gradtracer_server.source.outline import Memory, Piece, Reading, outline
 from gradtracer_server.source.position import Position, Range
 from gradtracer_server.source.statements import Span, Statement, loose_key
+from gradtracer_server.source.text import PlainText, has_lone_return
 
 __all__ = ["Position", "Range", "SourceText", "Statement", "canonical"]
 
 
-class SourceText:
+class SourceText(PlainText):
     """One version of a text. An edit makes a new one and leaves this one as it was.
 
     Tree, lines and statements are computed when first asked for.
     """
 
     def __init__(self, text: str, stale: Tree | None = None, memory: Memory | None = None) -> None:
-        self.text = text
-        """The whole text."""
+        super().__init__(text)
         self._stale = stale
         self._memory = memory if memory is not None else Memory()
+        self._alike: dict[tuple[str, str | None], list[Statement]] = {}
+        self._by_binding: dict[str, dict[Binding, list[Statement]]] = {}
 
     @classmethod
     def parse(cls, text: str) -> SourceText:
@@ -42,10 +44,10 @@ class SourceText:
         first, last = self.offset(start), self.offset(end)
         text = self.text[:first] + new_text + self.text[last:]
         tree = self.__dict__.get("tree", self._stale)
-        if tree is None or _has_lone_return(self.text) or _has_lone_return(text):
+        if tree is None or has_lone_return(self.text) or has_lone_return(text):
             return SourceText(text, None, self._memory)
         inserted = new_text.encode("utf-8", "surrogatepass")
-        start_byte, start_point = self.byte(first), self._point(start)
+        start_byte, start_point = self.byte(first), self.point(start)
         break_at = inserted.rfind(b"\n")
         new_end = Point(
             start_point.row + inserted.count(b"\n"),
@@ -57,15 +59,10 @@ class SourceText:
             self.byte(last),
             start_byte + len(inserted),
             start_point,
-            self._point(end),
+            self.point(end),
             new_end,
         )
         return SourceText(text, stale, self._memory)
-
-    @cached_property
-    def data(self) -> bytes:
-        """What the parser sees. Byte offsets of the tree count in it."""
-        return encode(self.text)
 
     @cached_property
     def tree(self) -> Tree:
@@ -83,11 +80,6 @@ class SourceText:
     def broken(self) -> bool:
         """Whether the text has a syntax error, as it has while someone types."""
         return self.root.has_error
-
-    @cached_property
-    def lines(self) -> list[str]:
-        """The lines, without their line breaks; what editors and Python count as lines."""
-        return [line[:-1] if line.endswith("\r") else line for line in self._raw_lines]
 
     @property
     def statements(self) -> Iterator[Statement]:
@@ -120,14 +112,30 @@ class SourceText:
                 break
         return found
 
-    def statements_like(self, form: str) -> list[Statement]:
-        """The statements of a canonical form, in the order of the text."""
-        alike = (piece.statement(each) for piece, each in self._by_key.get(loose_key(form), ()))
-        return [statement for statement in alike if self.canonical(statement) == form]
+    def statements_like(self, form: str, scope: str | None = None) -> list[Statement]:
+        """The statements of a canonical form, in order; all, or those of a scope."""
+        known = self._alike.get((form, scope))
+        if known is None:
+            found = (piece.statement(each) for piece, each in self._by_key.get(loose_key(form), ()))
+            known = self._alike[form, scope] = [
+                statement
+                for statement in found
+                if scope in (None, statement.scope) and self.canonical(statement) == form
+            ]
+        return known
 
     def statements_in(self, scope: str) -> list[Statement]:
         """The statements that stand directly in a scope, by its qualified name."""
-        return [statement for statement in self.statements if statement.scope == scope]
+        return self._by_scope.get(scope, [])
+
+    def statements_binding(self, binding: Binding, scope: str) -> list[Statement]:
+        """The statements of a scope with a binding, in the order of the text."""
+        known = self._by_binding.get(scope)
+        if known is None:
+            known = self._by_binding[scope] = defaultdict(list)
+            for statement in self.statements_in(scope):
+                known[binding_of(self.node_of(statement))].append(statement)
+        return known.get(binding, [])
 
     def canonical(self, statement: Statement) -> str:
         """What a formatter does not change of a statement."""
@@ -176,8 +184,8 @@ class SourceText:
         """Range of a node or span."""
         span = place if isinstance(place, Span) else Span.of(place, place)
         return Range(
-            self._position(span.start, span.row, span.column),
-            self._position(span.end, span.end_row, span.end_column),
+            self.position(span.start, span.row, span.column),
+            self.position(span.end, span.end_row, span.end_column),
         )
 
     def lines_reading(self, content: str) -> list[int]:
@@ -191,45 +199,6 @@ class SourceText:
         end = self.byte(self.offset(Position(line, len(self.lines[line]))))
         node = self.root.descendant_for_byte_range(end - 1, end)
         return node if node is not None and node.type == "comment" else None
-
-    def clamp(self, position: Position) -> Position:
-        """The nearest position that exists."""
-        line, column = position
-        if line < 0:
-            return Position(0, 0)
-        if line >= len(self.lines):
-            return Position(len(self.lines) - 1, len(self.lines[-1]))
-        return Position(line, max(0, min(column, len(self.lines[line]))))
-
-    def offset(self, position: Position) -> int:
-        """Code points before a position."""
-        line, column = self.clamp(position)
-        return self._line_starts[line] + column
-
-    def position_of(self, byte: int) -> Position:
-        """The position of a byte of `data`."""
-        offset = byte if self._ascii else len(decode(self.data[:byte]))
-        line = bisect_right(self._line_starts, offset) - 1
-        return self.clamp(Position(line, offset - self._line_starts[line]))
-
-    def byte(self, offset: int) -> int:
-        """Bytes before a code point offset."""
-        if self._ascii:
-            return offset
-        return len(self.text[:offset].encode("utf-8", "surrogatepass"))
-
-    @cached_property
-    def _ascii(self) -> bool:
-        return self.text.isascii()
-
-    @cached_property
-    def _raw_lines(self) -> list[str]:
-        counted = decode(self.data) if _has_lone_return(self.text) else self.text
-        return counted.split("\n")
-
-    @cached_property
-    def _line_starts(self) -> list[int]:
-        return [0, *accumulate(len(line) + 1 for line in self._raw_lines[:-1])]
 
     @cached_property
     def _pieces(self) -> list[Piece]:
@@ -252,24 +221,18 @@ class SourceText:
         return dict(found)
 
     @cached_property
+    def _by_scope(self) -> dict[str, list[Statement]]:
+        found: defaultdict[str, list[Statement]] = defaultdict(list)
+        for statement in self.statements:
+            found[statement.scope].append(statement)
+        return dict(found)
+
+    @cached_property
     def _by_content(self) -> dict[str, list[int]]:
         found: defaultdict[str, list[int]] = defaultdict(list)
         for number, line in enumerate(self.lines):
             found[line.partition("#")[0].strip()].append(number)
         return dict(found)
-
-    def _point(self, position: Position) -> Point:
-        prefix = self.lines[position.line][: position.column]
-        return Point(position.line, len(prefix.encode("utf-8", "surrogatepass")))
-
-    def _position(self, byte: int, row: int, column: int) -> Position:
-        if self._ascii:
-            return Position(row, column)
-        return Position(row, len(decode(self.data[byte - column : byte])))
-
-
-def _has_lone_return(text: str) -> bool:
-    return "\r" in text and text.count("\r") != text.count("\r\n")
 
 
 def _row(reading: Reading) -> int:

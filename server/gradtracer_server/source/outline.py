@@ -6,6 +6,7 @@ and counted from its start, so that it holds wherever the function has moved to.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -115,6 +116,17 @@ def outline(root: Node, data: bytes, memory: Memory) -> list[Piece]:
         pending.extend((child, scope) for child in reversed(inside))
     memory.trim(sum(len(piece.readings) for piece in pieces))
     return pieces
+
+
+def begin_statements(root: Node) -> Iterator[Node]:
+    """The nodes that begin a statement, in the order of the text."""
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        last, inside = _step(node, node.type)
+        if last is not None:
+            yield node
+        pending.extend(reversed(inside))
 
 
 def _function(function: Node, data: bytes, memory: Memory) -> list[Reading]:

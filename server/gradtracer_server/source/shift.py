@@ -27,8 +27,8 @@ class LineShift:
             return self._lines[line]
         return line
 
-    def apply(self, lines: list[str], start: Position, end: Position, new_text: str) -> None:
-        """Take account of an edit of a text that had these lines before it."""
+    def apply(self, start: Position, end: Position, new_text: str) -> None:
+        """Take account of an edit."""
         inserted = _BREAK.split(new_text)
         added, tail = len(inserted) - 1, len(inserted[-1])
         delta = added - (end.line - start.line)

@@ -8,7 +8,7 @@ from gradtracer_server.source.anchors import Anchor
 from gradtracer_server.source.grammar import decode
 from gradtracer_server.source.index import Position, SourceText
 
-MARK = re.compile(r"#\s*gradtracer:\s*ignore\b(?:\s*\[(?P<types>[^\]]*)\])?")
+MARK = re.compile(r"#\s*gradtracer:\s*ignore(?![\w-])(?:\s*\[(?P<types>[^\]]*)\])?")
 """The mark in a comment; without a list it means every type."""
 
 

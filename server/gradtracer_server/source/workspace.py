@@ -36,9 +36,13 @@ class Workspace:
         # By its name alone first: even to ask about a path outside would touch it.
         if not any(candidate.is_relative_to(root) for root in (*self.roots, *self._real)):
             return None
-        real = candidate.resolve()
-        for root, real_root in zip(self.roots, self._real, strict=True):
-            if real.is_relative_to(real_root):
-                found = root / real.relative_to(real_root)
-                return found if found.is_file() else None
+        try:
+            real = Path(os.path.realpath(candidate))
+            for root, real_root in zip(self.roots, self._real, strict=True):
+                if real.is_relative_to(real_root):
+                    found = root / real.relative_to(real_root)
+                    return found if found.is_file() else None
+        except (OSError, ValueError):
+            # A name that the file system cannot hold: too long, or half a surrogate pair.
+            pass
         return None
