@@ -84,7 +84,11 @@ def _from_pyproject(root: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         # A project file that other tools reject too must not stop a training.
         return {}
-    ours = table.get("tool", {}).get("gradtracer", {})
+    tools = table.get("tool")
+    ours = tools.get("gradtracer") if isinstance(tools, dict) else None
+    if not isinstance(ours, dict):
+        return {}
+    # Tables below ours belong to other parts, such as the server.
     return {name: value for name, value in ours.items() if not isinstance(value, dict)}
 
 

@@ -65,32 +65,31 @@ def class_attribute_frame(cls: type, name: str) -> SourceFrame | None:
 
 
 def _assignment_in(cls: type, name: str) -> SourceFrame | None:
-    try:
-        file = inspect.getsourcefile(cls)
-        _, first = inspect.getsourcelines(cls)
-    except (OSError, TypeError):
-        return None
-    parsed = _parse(file) if file else None
-    if file is None or parsed is None:
-        return None
-    for body in parsed.statements:
-        if not isinstance(body, ast.ClassDef) or body.name != cls.__name__:
+    # The constructor first: a module set anew by another method was built there all the same.
+    functions = [value for value in vars(cls).values() if inspect.isfunction(value)]
+    functions.sort(key=lambda function: function.__name__ != "__init__")
+    for function in functions:
+        code = inspect.unwrap(function).__code__
+        file = str(Path(code.co_filename).absolute())
+        parsed = _parse(file)
+        if parsed is None:
             continue
-        if not min([body.lineno, *(d.lineno for d in body.decorator_list)]) <= first <= body.lineno:
-            continue
-        for method in body.body:
-            for node in ast.walk(method):
-                if isinstance(node, ast.Assign | ast.AnnAssign) and _binds(node, name):
-                    scope = cls.__qualname__
-                    if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
-                        scope = f"{scope}.{method.name}"
-                    value = node.value
-                    expression = (
-                        ""
-                        if value is None
-                        else ast.get_source_segment("".join(parsed.lines), value)
-                    )
-                    return _frame(file, parsed.lines, node, scope, expression or "")
+        body = _definition(parsed.statements, code.co_firstlineno)
+        for node in ast.walk(body) if body is not None else ():
+            if isinstance(node, ast.Assign | ast.AnnAssign) and _binds(node, name):
+                expression = ""
+                if node.value is not None:
+                    expression = ast.get_source_segment("".join(parsed.lines), node.value) or ""
+                return _frame(file, parsed.lines, node, code.co_qualname, expression)
+    return None
+
+
+def _definition(statements: list[ast.stmt], line: int) -> ast.stmt | None:
+    for node in statements:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            decorators = [decorator.lineno for decorator in node.decorator_list]
+            if min([node.lineno, *decorators]) == line:
+                return node
     return None
 
 

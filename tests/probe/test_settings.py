@@ -1,0 +1,42 @@
+"""Settings come from the project, the call and the environment, and say what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gradtracer.exceptions import SettingsError
+from gradtracer.settings import Settings, load_settings
+
+
+def test_the_last_of_project_call_and_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.gradtracer]\ntrack_interval = 3\nseed = 5\nauto_fix = true\n"
+    )
+    monkeypatch.setenv("GRADTRACER_TRACK_INTERVAL", "7")
+    settings = load_settings(tmp_path, track_interval=4, seed=6, auto_fix=None)
+    assert (settings.track_interval, settings.seed, settings.auto_fix) == (7, 6, True)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(tmp_path: Path):
+    with pytest.raises(SettingsError, match=r"'track_intervall'.*nearest valid one is 'track_inte"):
+        load_settings(tmp_path, track_intervall=4)
+
+
+def test_a_value_that_does_not_fit_says_where_and_what_was_expected(tmp_path: Path):
+    with pytest.raises(SettingsError, match=r"Expected `int` >= 1 - at `\$.track_interval`"):
+        load_settings(tmp_path, track_interval=0)
+
+
+@pytest.mark.parametrize("content", ["not toml [", "[tool]\ngradtracer = 3\n"])
+def test_a_project_file_that_cannot_be_read_is_no_reason_to_stop(tmp_path: Path, content: str):
+    (tmp_path / "pyproject.toml").write_text(content)
+    assert load_settings(tmp_path) == Settings()
+
+
+def test_the_servers_table_is_not_ours(tmp_path: Path):
+    (tmp_path / "pyproject.toml").write_text("[tool.gradtracer.server]\npoll_seconds = 2\n")
+    assert load_settings(tmp_path) == Settings()
