@@ -73,6 +73,8 @@ class GradTracerServer(LanguageServer):
         self.options: object = None
         """The editor's settings as it sent them."""
         self.over_tcp = False
+        self.said_goodbye = False
+        """Whether the client asked for shutdown before it left."""
         self.uris: dict[Path, str] = {}
         """The open files, by the client's own spelling of their names."""
         self.session: Session | None = None
@@ -107,11 +109,6 @@ class GradTracerServer(LanguageServer):
         self.window_log_message(
             types.LogMessageParams(type=types.MessageType.Info, message=message)
         )
-
-    @property
-    def said_goodbye(self) -> bool:
-        """Whether the client asked for shutdown before it left."""
-        return self.protocol._shutdown  # pyright: ignore[reportPrivateUsage]
 
 
 def _version() -> str:

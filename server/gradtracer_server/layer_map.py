@@ -104,8 +104,7 @@ def _text_at(position: Position, source: SourceText) -> str:
     statement = source.statement_at(position)
     if statement is None:
         return source.lines[source.clamp(position).line]
-    data = source.data[statement.start_byte : statement.end_byte]
-    return data.decode("utf-8", "replace")
+    return source.bytes_of(statement).decode("utf-8", "replace")
 
 
 def _bound(text: str) -> str:

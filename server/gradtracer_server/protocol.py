@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from pygls.protocol import LanguageServerProtocol
@@ -27,6 +29,8 @@ class BoundedProtocol(LanguageServerProtocol):
     ) -> None:
         def settled(future: Future[Any]) -> None:
             self._request_futures.pop(msg_id, None)
-            callback(future)
+            # A handler that is cancelled as the process ends has nobody left to tell.
+            with contextlib.suppress(asyncio.CancelledError):
+                callback(future)
 
         super()._execute_handler(msg_id, handler, settled, args, kwargs)

@@ -51,18 +51,14 @@ class Life:
         self._tasks.append(task)
         task.add_done_callback(self._done)
 
-    async def watch_parent(self) -> None:
+    def watch_parent(self) -> None:
         """End the process when the editor that started it is gone."""
         from gradtracer_server.liveness import process_alive
 
         parent = self._ls.process_id
         # A client on another machine sends a number that means nothing here.
-        if parent is None or not process_alive(parent):
-            return
-        while process_alive(parent):
-            await asyncio.sleep(PARENT_SECONDS)
-        logger.warning("the editor (process %d) is gone: leaving", parent)
-        self._ls.leave()
+        if parent is not None and process_alive(parent):
+            self.spawn(self._outlive(parent), "parent")
 
     async def stop(self) -> None:
         """Cancel the tasks, wait for them, close the session."""
@@ -77,6 +73,14 @@ class Life:
         session, self._ls.session = self._ls.session, None
         if session is not None:
             session.close()
+
+    async def _outlive(self, parent: int) -> None:
+        from gradtracer_server.liveness import process_alive
+
+        while process_alive(parent):
+            await asyncio.sleep(PARENT_SECONDS)
+        logger.warning("the editor (process %d) is gone: leaving", parent)
+        self._ls.leave()
 
     def _renewed(self) -> None:
         session = self._ls.session
@@ -105,11 +109,12 @@ def initialized(ls: GradTracerServer, params: types.InitializedParams) -> None:
     if ls.support.configuration:
         ls.life.spawn(configuration.fetch(ls), "configuration")
     if ls.over_tcp:
-        ls.life.spawn(ls.life.watch_parent(), "parent")
+        ls.life.watch_parent()
 
 
 async def shutdown(ls: GradTracerServer, params: None) -> None:
     """Stop every task and thread before the answer is sent."""
+    ls.said_goodbye = True
     await ls.life.stop()
 
 

@@ -14,7 +14,7 @@ _MARKUP = re.compile(
     r"|@(?=\S)"  # an address that clients make a link of
     r"|(?<=:)/(?=/)|(?i:(?<=\bwww)\.|(?<=\bmailto):)"
     r"|^[-+=#>]"  # a list, a heading, a quotation
-    + "".join(rf"|(?<=^\d{{{digits}}})[.)]" for digits in range(1, 10))  # a numbered list
+    + "".join(rf"|(?<=^\d{{{digits}}})[.)](?=\s|$)" for digits in range(1, 10))  # a numbered list
 )
 _SPACES = re.compile(r"\s+")
 _LONGEST_BACKTICKS = re.compile(r"`+")

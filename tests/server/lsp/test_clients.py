@@ -1,0 +1,56 @@
+"""Every client works: with one ability missing, and with the abilities real editors declare."""
+
+from __future__ import annotations
+
+import pytest
+from lsp.editor import ABILITIES, Editor, capabilities
+from lsprotocol import types
+from pytest_lsp import client_capabilities
+from run_factory import RunFactory, RunWriter, statement_of
+
+CLIENTS = ("neovim@v0.11", "neovim@v0.6", "visual-studio-code", "emacs")
+
+
+async def use(editor: Editor, project: RunFactory, run: RunWriter) -> None:
+    """All that a person does: see, hover, choose a fix, see it gone."""
+    run.progress(step=1)
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb")
+    editor.open(project.script)
+    [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    text = await editor.hover_text(project.script, "self.item_emb")
+    assert "move much and get nowhere" in text
+    assert "98 % confident" in text
+    actions = await editor.actions(project.script, [found])
+    for action in actions:
+        if action.title.startswith("Reduce") and action.edit is None:
+            action.edit = (await editor.resolve(action)).edit
+        if action.title.startswith("Reduce"):
+            editor.apply(action.edit)
+    if actions:
+        assert "nn.Embedding(1000, 24)" in editor.texts[project.script.as_uri()]
+    else:
+        editor.replace(project.script, statement_of("item_emb"), "pass")
+    await editor.codes(project.script)
+
+
+@pytest.mark.parametrize("missing", ABILITIES)
+async def test_a_client_without_one_ability_is_served(
+    editor: Editor, project: RunFactory, live_run: RunWriter, missing: str
+) -> None:
+    await editor.start(project.root, capabilities(missing))
+    await use(editor, project, live_run)
+
+
+async def test_a_client_without_any_ability_is_served(
+    editor: Editor, project: RunFactory, live_run: RunWriter
+) -> None:
+    await editor.start(project.root, types.ClientCapabilities())
+    await use(editor, project, live_run)
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_a_real_editor_is_served(
+    editor: Editor, project: RunFactory, live_run: RunWriter, name: str
+) -> None:
+    await editor.start(project.root, client_capabilities(name))
+    await use(editor, project, live_run)

@@ -1,0 +1,176 @@
+"""A quick fix is one edit of the right text, or a reason why not."""
+
+from __future__ import annotations
+
+from lsp.editor import Editor, capabilities
+from lsprotocol import types
+from run_factory import WATCH_STATEMENT, RunFactory, statement_of
+
+
+async def ready(
+    editor: Editor, project: RunFactory, client: types.ClientCapabilities | None = None
+) -> types.Diagnostic:
+    project.finished()
+    await editor.start(project.root, client)
+    editor.open(project.script)
+    [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    return found
+
+
+def titled(actions: list[types.CodeAction], word: str) -> types.CodeAction:
+    [action] = [action for action in actions if word in action.title]
+    return action
+
+
+async def test_the_fix_that_reduces_the_dimension_edits_the_definitions(
+    editor: Editor, project: RunFactory
+) -> None:
+    found = await ready(editor, project)
+    before = editor.texts[project.script.as_uri()]
+    action = titled(await editor.actions(project.script, [found]), "24")
+    assert action.kind == types.CodeActionKind.QuickFix
+    assert action.edit is None
+    assert list(action.diagnostics or []) == [found]
+    resolved = await editor.resolve(action)
+    assert resolved.edit is not None
+    assert resolved.edit.changes is None
+    editor.apply(resolved.edit)
+    # Both tables of the product: one alone would break it.
+    after = before.replace("nn.Embedding(1000, 64)", "nn.Embedding(1000, 24)")
+    assert editor.texts[project.script.as_uri()] == after
+    await editor.codes(project.script)
+
+
+async def test_the_preferred_fix_comes_first_and_edits_the_watch_call(
+    editor: Editor, project: RunFactory
+) -> None:
+    found = await ready(editor, project)
+    action = (await editor.actions(project.script, [found]))[0]
+    assert action.is_preferred
+    editor.apply((await editor.resolve(action)).edit)
+    after = WATCH_STATEMENT[:-1] + ", auto_fix=True)"
+    assert after in editor.texts[project.script.as_uri()]
+    await editor.codes(project.script)
+
+
+async def test_suppressing_clears_the_diagnostic(editor: Editor, project: RunFactory) -> None:
+    found = await ready(editor, project)
+    action = titled(await editor.actions(project.script, [found]), "gnore")
+    editor.apply((await editor.resolve(action)).edit)
+    await editor.codes(project.script)
+    commented = f"{statement_of('item_emb')}  # gradtracer: ignore[ZOMBIE_EMBEDDINGS]\n"
+    assert commented in editor.texts[project.script.as_uri()]
+
+
+async def test_the_id_decides_whatever_the_range_says(editor: Editor, project: RunFactory) -> None:
+    found = await ready(editor, project)
+    found.range = types.Range(types.Position(0, 0), types.Position(0, 1))
+    assert len(await editor.actions(project.script, [found])) == 3
+
+
+async def test_without_an_id_the_cursor_decides(editor: Editor, project: RunFactory) -> None:
+    found = await ready(editor, project, capabilities("diagnostic_data"))
+    here = found.range
+    found.data = None
+    assert len(await editor.actions(project.script, [found])) == 3
+    assert len(await editor.actions(project.script, [], where=here)) == 3
+    assert await editor.actions(project.script, []) == []
+
+
+async def test_diagnostics_of_others_are_left_alone(editor: Editor, project: RunFactory) -> None:
+    found = await ready(editor, project)
+    top = types.Range(types.Position(0, 0), types.Position(0, 1))
+    foreign = types.Diagnostic(top, "unused import", source="ruff", data=found.data)
+    broken = types.Diagnostic(top, "ours, of another version", source="gradtracer", data=[1])
+    odd = types.Diagnostic(top, "odd", source="gradtracer", data={"ids": [1, "no such id"]})
+    assert await editor.actions(project.script, [foreign, broken, odd]) == []
+
+
+async def test_only_the_kinds_asked_for_are_given(editor: Editor, project: RunFactory) -> None:
+    found = await ready(editor, project)
+    organise = [types.CodeActionKind.SourceOrganizeImports]
+    assert await editor.actions(project.script, [found], only=organise) == []
+    assert await editor.actions(project.script, [found], only=["quickfix.other"]) == []
+    assert len(await editor.actions(project.script, [found], only=["quickfix"])) == 3
+
+
+async def test_a_stale_offer_makes_no_edit_and_says_so_in_the_log(
+    editor: Editor, project: RunFactory
+) -> None:
+    found = await ready(editor, project)
+    actions = await editor.actions(project.script, [found])
+    editor.replace(project.script, "import torch\n", "import torch\nimport os\n")
+    resolved = await editor.resolve(actions[0])
+    assert resolved.edit is None
+    assert "the text has changed" in editor.client.log_messages[-1].message
+
+
+async def test_a_finding_that_has_gone_makes_no_edit(editor: Editor, project: RunFactory) -> None:
+    found = await ready(editor, project)
+    actions = await editor.actions(project.script, [found])
+    editor.replace(project.script, statement_of("item_emb"), "self.item_emb = None")
+    assert (await editor.resolve(actions[0])).edit is None
+    assert "no longer holds" in editor.client.log_messages[-1].message
+
+
+async def test_a_client_that_cannot_resolve_gets_the_edit_at_once(
+    editor: Editor, project: RunFactory
+) -> None:
+    found = await ready(editor, project, capabilities("code_action_resolve"))
+    action = titled(await editor.actions(project.script, [found]), "24")
+    assert action.data is None
+    editor.apply(action.edit)
+    assert "nn.Embedding(1000, 24)" in editor.texts[project.script.as_uri()]
+
+
+async def test_a_client_without_document_changes_gets_changes(
+    editor: Editor, project: RunFactory
+) -> None:
+    found = await ready(editor, project, capabilities("document_changes"))
+    action = titled(await editor.actions(project.script, [found]), "24")
+    resolved = await editor.resolve(action)
+    assert resolved.edit is not None
+    assert resolved.edit.document_changes is None
+    editor.apply(resolved.edit)
+    assert "nn.Embedding(1000, 24)" in editor.texts[project.script.as_uri()]
+
+
+async def test_a_fix_that_does_not_apply_comes_with_its_reason_or_not_at_all(
+    editor: Editor, project: RunFactory
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", related={})
+    run.end()
+    await editor.start(project.root)
+    editor.open(project.script)
+    [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    [action] = [a for a in await editor.actions(project.script, [found]) if a.disabled is not None]
+    assert action.disabled is not None
+    assert action.disabled.reason
+    assert action.edit is None
+
+
+async def test_an_offer_that_does_not_apply_is_left_out_for_other_clients(
+    editor: Editor, project: RunFactory
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", related={})
+    run.end()
+    await editor.start(project.root, capabilities("code_action_disabled"))
+    editor.open(project.script)
+    [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    actions = await editor.actions(project.script, [found])
+    assert actions
+    assert all(action.disabled is None for action in actions)
+
+
+async def test_an_edit_is_in_the_units_agreed_on(editor: Editor, project: RunFactory) -> None:
+    found = await ready(editor, project)
+    statement = statement_of("item_emb")
+    editor.replace(project.script, statement, f'"é😋中"; {statement}')
+    action = titled(await editor.actions(project.script, [found]), "24")
+    editor.apply((await editor.resolve(action)).edit)
+    edited = '"é😋中"; self.item_emb = nn.Embedding(1000, 24)\n'
+    assert edited in editor.texts[project.script.as_uri()]
