@@ -19,6 +19,9 @@ from gradtracer_server.source.text import PlainText, has_lone_return
 
 __all__ = ["Position", "Range", "SourceText", "Statement", "canonical"]
 
+_SMALL = 64 * 1024
+"""Bytes that are parsed anew in a few milliseconds."""
+
 
 class SourceText(PlainText):
     """One version of a text. An edit makes a new one and leaves this one as it was.
@@ -68,6 +71,9 @@ class SourceText(PlainText):
     def tree(self) -> Tree:
         """The syntax tree."""
         tree = parse_bytes(self.data, self._stale)
+        if self._stale is not None and tree.root_node.has_error and len(self.data) <= _SMALL:
+            # Recovery from an error depends on what was parsed before, and what is shown must not.
+            tree = parse_bytes(self.data)
         self._stale = None
         return tree
 

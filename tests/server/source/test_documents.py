@@ -54,7 +54,8 @@ def test_a_line_is_followed_through_any_edits(
         source = documents.get(PATH)
         assert source is not None
         now = {m: n for n, line in enumerate(source.lines) for m in markers(line)}
-        alive &= set(now)
+        # A cut may join the halves of two markers to a false one.
+        alive &= {marker for marker in now if source.text.count(marker) == 1}
         for marker in alive:
             assert documents.current_line(PATH, opened[marker]) == now[marker]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradtracer_server.source.index import Position, Range, SourceText
@@ -79,6 +79,31 @@ def test_an_edited_text_is_as_one_parsed_anew(
     assert source.lines == fresh.lines
     assert str(source.root) == str(fresh.root)
     assert outline(source) == outline(fresh)
+
+
+@settings(max_examples=10)
+@given(EDITS)
+def test_a_large_text_edited_is_as_one_parsed_anew_once_its_syntax_is_whole(
+    edits: list[tuple[int, int, int, int, str]],
+) -> None:
+    text = MODEL * 120
+    assert len(text) > 64 * 1024
+    source = SourceText.parse(text)
+    assert not source.broken
+    undo: list[tuple[Position, Position, str]] = []
+    for line, column, _, columns_more, new_text in edits:
+        start, end = Position(line, column), Position(line, column + columns_more)
+        first, last = source.offset(start), source.offset(end)
+        replaced = source.text[first:last]
+        source = source.edit(start, end, new_text)
+        assert source.root.end_byte <= len(source.data)
+        after = source.position_at(first + len(new_text))
+        undo.append((source.position_at(first), after, replaced))
+    for start, end, replaced in reversed(undo):
+        source = source.edit(start, end, replaced)
+    if source.text == text:
+        assert str(source.root) == str(SourceText.parse(text).root)
+        assert outline(source) == outline(SourceText.parse(text))
 
 
 def test_an_edit_leaves_the_older_version_as_it_was() -> None:
