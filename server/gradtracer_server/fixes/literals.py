@@ -1,4 +1,4 @@
-"""Following an expression to the integer literal that sets it.
+"""Following an expression to the literal number that sets it.
 
 Only what can be read without doubt is followed: a name that is bound once, a parameter to the call
 that passed it, an attribute of an argparse namespace to its option's default.
@@ -29,9 +29,25 @@ from gradtracer_server.source.index import SourceText
 _MOST_STEPS = 16
 
 
+def integer(node: Node) -> int | None:
+    """The value of an integer literal; None for any other node, and what Python 3 does not read."""
+    try:
+        return int(text_of(node), 0) if node.type == "integer" else None
+    except ValueError:
+        return None
+
+
+def number(node: Node) -> float | None:
+    """The value of an integer or float literal; None for any other node."""
+    try:
+        return float(text_of(node)) if node.type in ("float", "integer") else None
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True)
 class Literal:
-    """An integer literal in the workspace."""
+    """A literal number in the workspace."""
 
     path: Path
     """Its file."""
@@ -39,8 +55,8 @@ class Literal:
     """That file's text."""
     node: Node
     """Its node."""
-    value: int
-    """The integer."""
+    value: float
+    """The number; an `int` where integers are followed."""
     via: str
     """What it is the value of, as in `default of --dim`; empty when nothing was followed."""
 
@@ -61,6 +77,10 @@ class Place:
     """What was followed last, for people."""
     steps: int = 0
     """How often something was followed."""
+    number: Callable[[Node], float | None] = integer
+    """Reads a literal of the wanted type; None for any other node."""
+    wanted: str = "the dimension"
+    """What the number is, for people."""
 
     def on(self, via: str, callers: tuple[SourceFrame, ...] = ()) -> Place:
         """The next place on the way, in the same file."""
@@ -73,24 +93,16 @@ def follow(expression: Node, place: Place) -> Literal:
     """The literal that sets an expression. Raises `NotApplicable`, saying where the way ends."""
     while expression.type == "parenthesized_expression" and expression.named_child_count == 1:
         expression = expression.named_children[0]
-    if expression.type == "integer" and (value := integer(expression)) is not None:
+    if (value := place.number(expression)) is not None:
         return Literal(place.path, place.source, expression, value, place.via)
     if expression.type == "identifier":
         return _name(expression, place)
     if expression.type == "attribute":
         return _attribute(expression, place)
     raise NotApplicable(
-        f"the dimension is given as {_short(expression)} on line {_line(expression)}, "
+        f"{place.wanted} is given as {_short(expression)} on line {_line(expression)}, "
         "in which no single number sets it"
     )
-
-
-def integer(node: Node) -> int | None:
-    """The value of an integer literal; None for one that Python 3 does not read."""
-    try:
-        return int(text_of(node), 0)
-    except ValueError:
-        return None
 
 
 def _name(node: Node, place: Place) -> Literal:
@@ -98,7 +110,7 @@ def _name(node: Node, place: Place) -> Literal:
     if names.bound_by_expression(node, name):
         raise NotApplicable(f"{name} on line {_line(node)} takes several values")
     callers = place.callers
-    scope = _scope_of(node)
+    scope = scope_of(node)
     while scope is not None:
         found = names.bindings(scope, name)
         if found:
@@ -108,14 +120,14 @@ def _name(node: Node, place: Place) -> Literal:
                 return _parameter(scope, name, place.on(name, callers))
             # The recorded callers called this function, not the one around it.
             callers = ()
-        scope = _scope_of(scope)
+        scope = scope_of(scope)
         while scope is not None and scope.type == "class_definition":
             # Names of a class's body are not seen by the functions in it.
-            scope = _scope_of(scope)
+            scope = scope_of(scope)
     raise NotApplicable(f"{name} on line {_line(node)} is not set in this file")
 
 
-def _scope_of(node: Node) -> Node | None:
+def scope_of(node: Node) -> Node | None:
     """The module, class or function in whose names an expression is evaluated."""
     inner = node
     around = node.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tree_sitter import Node
 
 from gradtracer_schemas import SourceSite
-from gradtracer_server.exceptions import NotApplicable
+from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes.calls import (
     ancestor,
     arguments,
@@ -37,7 +37,7 @@ def plan(context: FixContext) -> Plan:
     callers = tuple(context.diagnosis.site.frames[index + 1 :])
     literal = follow(_dim_argument(call), Place(path, source, callers, context.frames))
     if literal.value <= dim:
-        raise NotApplicable(f"embedding_dim is {literal.value} already; {dim} was measured")
+        raise AlreadyApplied(f"embedding_dim is {literal.value} already; {dim} was measured")
     in_place = not literal.via
     others = _siblings(source, call, literal) if in_place else []
     nodes = [literal.node, *(node for _, node in others)]

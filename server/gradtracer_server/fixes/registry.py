@@ -6,15 +6,20 @@ from dataclasses import replace
 from typing import cast
 
 from gradtracer_schemas import FixOffer
-from gradtracer_server.exceptions import NotApplicable
-from gradtracer_server.fixes import enable_auto_fix, reduce_embedding_dim, suppress
+from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
+from gradtracer_server.fixes import (
+    enable_auto_fix,
+    reduce_embedding_dim,
+    reduce_weight_decay,
+    suppress,
+)
 from gradtracer_server.fixes.proposal import Edits, Fix, FixContext, Frame, Plan, ProposedFix
 from gradtracer_server.source.edits import apply_edits, verify
 
-__all__ = ["FIXES", "Edits", "FixContext", "Frame", "ProposedFix", "propose"]
+__all__ = ["FIXES", "Edits", "FixContext", "Frame", "ProposedFix", "addressed", "propose"]
 
 FIXES: dict[str, Fix] = {
-    fix.NAME: cast(Fix, fix) for fix in (enable_auto_fix, reduce_embedding_dim, suppress)
+    fix.NAME: cast(Fix, fix) for fix in (enable_auto_fix, reduce_embedding_dim, reduce_weight_decay, suppress)
 }
 """Every fix this server can make."""
 
@@ -28,6 +33,24 @@ def propose(context: FixContext) -> list[ProposedFix]:
     """
     offers = [context.offer] if context.offer is not None else _all_offers(context)
     return [_propose(context, offer) for offer in offers if offer.fix in FIXES]
+
+
+def addressed(context: FixContext) -> bool:
+    """Whether the text says already what one of the diagnosis' fixes would write.
+
+    What the run measured was then another text, wherever in it the fix was made: in the statement
+    that defines the layer, at a constant, or at an option's default.
+    """
+    for offer in context.diagnosis.fixes:
+        fix = FIXES.get(offer.fix)
+        try:
+            if fix is not None:
+                fix.plan(replace(context, offer=offer))
+        except AlreadyApplied:
+            return True
+        except NotApplicable:
+            continue
+    return False
 
 
 def _all_offers(context: FixContext) -> list[FixOffer]:

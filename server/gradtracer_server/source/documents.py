@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ Change = tuple[Range | None, str]
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 
 _Stamp = tuple[int, int, int]
+_UNSETTLED: _Stamp = (-1, -1, -1)
+_CLOCK_GRAIN_NS = 50_000_000
+"""File systems count in steps of up to some milliseconds."""
 
 
 class Documents:
@@ -76,8 +80,11 @@ class Documents:
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         known = self._cached.get(path)
         if known is None or known[0] != stamp:
-            known = (stamp, _read(path, status))
-            self._cached[path] = known
+            before = None if known is None else known[1]
+            known = (stamp, _read(path, status, before))
+            # Of a file written a moment ago the time of the last write may not tell the next one.
+            settled = time.time_ns() - status.st_mtime_ns > _CLOCK_GRAIN_NS
+            self._cached[path] = known if settled else (_UNSETTLED, known[1])
         self._cached.move_to_end(path)
         while len(self._cached) > MAX_CACHED_FILES:
             self._cached.popitem(last=False)
@@ -135,12 +142,16 @@ def _names(path: Path) -> set[Path]:
         return {path}
 
 
-def _read(path: Path, status: os.stat_result) -> SourceText | None:
+def _read(path: Path, status: os.stat_result, known: SourceText | None) -> SourceText | None:
+    """The file's text; what is known of it where that has not changed."""
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
         return None
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
-        return SourceText.parse(content.decode("utf-8")) if len(content) <= MAX_FILE_BYTES else None
+        text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return None
+    if known is not None and known.text == text:
+        return known
+    return SourceText.parse(text) if len(content) <= MAX_FILE_BYTES else None

@@ -141,6 +141,14 @@ def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
     assert documents.get(path) is None
 
 
+def test_two_writes_at_once_are_both_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    documents = Documents()
+    for number in range(100):
+        path.write_bytes(b"x = %02d\n" % number)
+        assert text(documents, path) == f"x = {number:02}\n"
+
+
 def test_what_is_no_source_text_is_refused(tmp_path: Path) -> None:
     latin = tmp_path / "latin.py"
     latin.write_bytes("x = 'é'\n".encode("latin-1"))
