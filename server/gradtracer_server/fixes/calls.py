@@ -69,13 +69,7 @@ def callee_name(call: Node) -> str:
 
 def original_name(source: SourceText, name: str) -> str:
     """What `import ... as name` renamed, by its last part; otherwise `name` itself."""
-    for statement in source.statements:
-        if not statement.kind.startswith("import"):
-            continue
-        for child in source.node_of(statement).children_by_field_name("name"):
-            if text_of(child.child_by_field_name("alias")) == name:
-                return text_of(child.child_by_field_name("name")).rpartition(".")[2]
-    return name
+    return source.renamed.get(name, name)
 
 
 def calls_in(source: SourceText, anchor: Anchor) -> list[Node]:

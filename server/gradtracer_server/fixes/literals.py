@@ -227,9 +227,7 @@ def _calls(call: Node, source: SourceText, function: Node, defined_in: SourceTex
 
 def _inherits(source: SourceText, name: str, base: str) -> bool:
     """Whether a file defines a class of one name directly on another."""
-    for statement in source.statements:
-        if statement.kind != "class_definition":
-            continue
+    for statement in source.statements_of("class_definition"):
         node = source.node_of(statement)
         if text_of(node.child_by_field_name("name")) == name:
             bases = node.child_by_field_name("superclasses")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from weakref import WeakKeyDictionary
+
 from tree_sitter import Node
 
 from gradtracer_schemas import SourceSite
@@ -24,6 +27,7 @@ TITLE = "Reduce embedding_dim"
 
 _CONSTRUCTORS = frozenset({"Embedding", "EmbeddingBag"})
 _DIM_INDEX = 1
+_NUMBER = re.compile(rb"(?<![\w.])\d\w*(?![\w.])")
 
 
 def plan(context: FixContext) -> Plan:
@@ -43,11 +47,11 @@ def plan(context: FixContext) -> Plan:
     nodes = [literal.node, *(node for _, node in others)]
     title = f"Reduce embedding_dim from {literal.value} to {dim}"
     if others:
-        title += f", also of {', '.join(name for name, _ in others)}"
+        title += f", also of {_listed([name for name, _ in others])}"
     if not in_place:
         file = "" if literal.path == path else f" of {literal.path.name}"
         title += f": {literal.via} on line {literal.node.start_point.row + 1}{file}"
-    elif same := _other_lines(call, literal.value, nodes):
+    elif same := _other_lines(source, call, literal.value, nodes):
         title += f"; {literal.value} also stands on line {', '.join(same)}"
     edits = [TextEdit(literal.source.range_of(node), str(dim)) for node in nodes]
     return Plan(title, {literal.path: (literal.source, edits)})
@@ -101,17 +105,35 @@ def _siblings(source: SourceText, call: Node, literal: Literal) -> list[tuple[st
     Each with the name it is known by and the literal of its width.
     """
     around = _surroundings(call)
-    found: list[tuple[str, Node]] = []
-    for statement in source.statements:
-        if not around.start_byte <= statement.span.start < around.end_byte:
-            continue
-        for other in source.call_nodes(statement):
-            passed = arguments(other) if _is_table(other, source) else None
+    known = _tables_of.setdefault(source, {})
+    place = (around.start_byte, around.end_byte)
+    if place not in known:
+        known[place] = _tables(source, around)
+    same = known[place].get(int(literal.value), [])
+    return [(name, value) for name, value in same if value != literal.node]
+
+
+_Tables = dict[int, list[tuple[str, Node]]]
+_tables_of: WeakKeyDictionary[SourceText, dict[tuple[int, int], _Tables]] = WeakKeyDictionary()
+
+
+def _tables(source: SourceText, around: Node) -> _Tables:
+    """The tables built in a piece of source whose width is a literal, by that width."""
+    names = {name for name, original in source.renamed.items() if original in _CONSTRUCTORS}
+    named = re.compile(rb"\b(?:%s)\b" % "|".join(_CONSTRUCTORS | names).encode())
+    statements = {
+        statement.span: statement
+        for match in named.finditer(source.data, around.start_byte, around.end_byte)
+        if (statement := source.statement_at(source.position_of(match.start()))) is not None
+    }
+    found: _Tables = {}
+    for statement in statements.values():
+        for call in source.call_nodes(statement):
+            passed = arguments(call) if _is_table(call, source) else None
             value = None if passed is None else passed.value(_DIM_INDEX, "embedding_dim")
-            if value is None or value.type != "integer" or value == literal.node:
-                continue
-            if integer(value) == literal.value:
-                found.append((_known_as(statement, source), value))
+            width = None if value is None else integer(value)
+            if value is not None and width is not None:
+                found.setdefault(width, []).append((_known_as(statement, source), value))
     return found
 
 
@@ -127,14 +149,20 @@ def _surroundings(call: Node) -> Node:
     return around if around is not None else call
 
 
-def _other_lines(call: Node, value: int, edited: list[Node]) -> list[str]:
+def _other_lines(source: SourceText, call: Node, value: float, edited: list[Node]) -> list[str]:
     """At most three other lines of the class that hold the same number, from 1."""
-    lines: list[str] = []
-    pending = [_surroundings(call)]
-    while pending and len(lines) < 3:
-        node = pending.pop()
-        if node.type == "integer" and integer(node) == value and node not in edited:
-            line = str(node.start_point.row + 1)
-            lines.extend([] if line in lines else [line])
-        pending.extend(reversed(node.named_children))
-    return lines
+    around = _surroundings(call)
+    lines: dict[str, None] = {}
+    for match in _NUMBER.finditer(source.data, around.start_byte, around.end_byte):
+        node = source.root.descendant_for_byte_range(*match.span())
+        if node is not None and integer(node) == value and node not in edited:
+            lines[str(node.start_point.row + 1)] = None
+        if len(lines) == 3:
+            break
+    return list(lines)
+
+
+def _listed(names: list[str]) -> str:
+    """A few names, and how many more there are."""
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

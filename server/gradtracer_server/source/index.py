@@ -11,7 +11,7 @@ from tree_sitter import Node, Point, Tree
 
 from gradtracer_server.source.binding import Binding, binding_of
 from gradtracer_server.source.canonical import canonical, canonical_node
-from gradtracer_server.source.grammar import parse_bytes
+from gradtracer_server.source.grammar import decode, parse_bytes
 from gradtracer_server.source.outline import Memory, Piece, Reading, outline
 from gradtracer_server.source.position import Position, Range
 from gradtracer_server.source.statements import Span, Statement, loose_key
@@ -92,6 +92,28 @@ class SourceText(PlainText):
         """Every statement, in the order of the text; none overlaps another."""
         for piece in self._pieces:
             yield from map(piece.statement, piece.readings)
+
+    def statements_of(self, *kinds: str) -> list[Statement]:
+        """The statements whose nodes are of some types, in the order of the text."""
+        return [
+            piece.statement(reading)
+            for piece in self._pieces
+            for reading in piece.readings
+            if reading.kind in kinds
+        ]
+
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """What `import ... as name` renamed: the last part of the original name, by the new."""
+        found: dict[str, str] = {}
+        for statement in self.statements_of("import_statement", "import_from_statement"):
+            for child in self.node_of(statement).children_by_field_name("name"):
+                alias = child.child_by_field_name("alias")
+                name = child.child_by_field_name("name")
+                if alias is not None and name is not None:
+                    original = decode(name.text or b"").rpartition(".")[2]
+                    found[decode(alias.text or b"")] = original
+        return found
 
     def statement_at(self, position: Position) -> Statement | None:
         """The statement around a position."""

@@ -70,6 +70,15 @@ def test_tables_of_one_class_stay_equally_wide(bench: Bench) -> None:
     assert fix.title == "Reduce embedding_dim from 64 to 24, also of user_emb"
 
 
+def test_of_many_tables_only_a_few_are_named(bench: Bench) -> None:
+    text = "".join(f"t{n} = Embedding(9, 64)\n" for n in range(9))
+    path = bench.write("a.py", text.replace("t0 =", "first ="))
+    frame = bench.frame(path, "Embedding(9, 64)")
+    fix = bench.one("reduce-embedding-dim", site=[frame], embedding_dim=24)
+    assert fix.title == "Reduce embedding_dim from 64 to 24, also of t1, t2, t3 and 5 more"
+    assert "64" not in bench.make(fix)["a.py"]
+
+
 def test_other_places_with_the_same_number_are_named(bench: Bench) -> None:
     text = DIRECT.replace("nn.Embedding(n, 1)", "nn.Linear(64, 1)")
     path = bench.write("model.py", text)
@@ -426,9 +435,7 @@ def test_every_other_byte_stays(
     plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
     tree = ast.parse(plain)
     recorded = next(
-        ast.get_source_segment(plain, node)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
+        ast.get_source_segment(plain, node) for node in ast.walk(tree) if isinstance(node, ast.Call)
     )
     assert recorded is not None
     unix = bench.write("unix.py", plain)
