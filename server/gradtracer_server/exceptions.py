@@ -6,6 +6,7 @@ ServerError
 ├── EditError         an edit of the user's source that is not made
 │   ├── EditConflict  two edits of one text overlap
 │   ├── NotApplicable a fix that has nothing to edit here
+│   │   └── AlreadyApplied  the text says already what the fix would write
 │   └── EditRefused   the result would be broken, or is not what was asked for
 └── UsageError        a command that cannot be carried out as it was given
 """
@@ -39,6 +40,10 @@ class EditConflict(EditError):
 
 class NotApplicable(EditError):
     """A fix that has nothing to edit here; its text tells the user why."""
+
+
+class AlreadyApplied(NotApplicable):
+    """The text says already what the fix would write: the finding is about an older text."""
 
 
 class EditRefused(EditError):

@@ -6,11 +6,13 @@ Imports no pygls: the editor's server and the headless commands read the same fi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from gradtracer_schemas import Diagnosis, SourceFrame, SourceSite
+from gradtracer_server.fixes.proposal import FixContext, Frame
+from gradtracer_server.fixes.registry import addressed
 from gradtracer_server.runbook import shown_runs
 from gradtracer_server.runs import Run
 from gradtracer_server.source.anchors import Anchor, resolve
@@ -81,7 +83,21 @@ def locate(diagnosis: Diagnosis, run: Run, documents: Documents, workspace: Work
         role: resolve_site(site, run, documents, workspace)
         for role, site in diagnosis.related.items()
     }
-    return Finding(diagnosis, run, _state(diagnosis, frames, related), frames, related)
+    state = _state(diagnosis, frames, related)
+    finding = Finding(diagnosis, run, state, frames, related)
+    if state == "current" and addressed(fix_context(finding, documents, workspace)):
+        return replace(finding, state="outdated")
+    return finding
+
+
+def fix_context(finding: Finding, documents: Documents, workspace: Workspace) -> FixContext:
+    """What the fixes of a finding work from."""
+
+    def frames(site: SourceSite) -> list[Frame]:
+        resolved = resolve_site(site, finding.run, documents, workspace)
+        return [(frame.path, frame.source, frame.anchor) for frame in resolved]
+
+    return FixContext(diagnosis=finding.diagnosis, offer=None, frames=frames)
 
 
 def resolve_site(

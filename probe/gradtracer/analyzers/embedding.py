@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gradtracer.analyzers.forward_hook import ForwardHook
-from gradtracer.analyzers.optimizer_facts import optimizer_facts
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts, optimizer_facts
 from gradtracer.analyzers.table_figures import TableFigures, measure, observation
 from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.analyzers.table_report import summarize, table_report
@@ -93,6 +93,7 @@ class EmbeddingTracker:
         self._measuring = threading.Lock()
         self._movement: MovementTotals | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
+        self._facts: OptimizerFacts | None = None
         self._ranks: list[tuple[int, float]] = []
         self._weight: torch.Tensor = embedding_layer.weight
         self._observer = self._observe()
@@ -216,9 +217,12 @@ class EmbeddingTracker:
                 self._movement,
             )
         optimizer = self._optimizer() if self._optimizer is not None else None
+        if optimizer is not None:
+            # Kept, as the last report is made when the script's own variables are gone.
+            self._facts = optimizer_facts(optimizer, self._weight)
         earlier = [rank for step, rank in self._ranks if step <= 0.75 * self.steps]
         return figures._replace(
-            optimizer=None if optimizer is None else optimizer_facts(optimizer, self._weight),
+            optimizer=self._facts,
             earlier_rank=earlier[-1] if earlier else None,
         )
 

@@ -33,12 +33,17 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     decay = _coupled_decay(figures)
     fixes = [suppress()]
     if narrower is not None:
-        fixes.insert(
-            0,
-            FixOffer(
-                fix="reduce-embedding-dim", parameters={"embedding_dim": narrower}, preferred=True
-            ),
+        offer = FixOffer(
+            fix="reduce-embedding-dim",
+            parameters={"embedding_dim": narrower},
+            preferred=decay.smaller is None,
         )
+        fixes.insert(0, offer)
+    if decay.smaller is not None:
+        offer = FixOffer(
+            fix="reduce-weight-decay", parameters={"weight_decay": decay.smaller}, preferred=True
+        )
+        fixes.insert(0, offer)
     return Finding(
         type="REPRESENTATION_COLLAPSE",
         severity="warning",
@@ -82,6 +87,8 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
 class _Decay(NamedTuple):
     cause: str = ""
     remedy: str = ""
+    smaller: float | None = None
+    """Decay to try: a tenth."""
 
 
 def _coupled_decay(figures: TableFigures) -> _Decay:
@@ -98,6 +105,7 @@ def _coupled_decay(figures: TableFigures) -> _Decay:
             f"First try a smaller {setting}, or torch.optim.AdamW, which decouples it. If the rank "
             "stays low: "
         ),
+        smaller=float(f"{optimizer.weight_decay / 10:.3g}"),
     )
 
 

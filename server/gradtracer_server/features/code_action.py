@@ -47,23 +47,13 @@ def code_action(
 
 def propose(ls: GradTracerServer, finding: Finding) -> list[ProposedFix]:
     """The fixes of a finding, as the headless commands offer them."""
-    from gradtracer_server.findings import resolve_site
-    from gradtracer_server.fixes.proposal import FixContext
+    from gradtracer_server.findings import fix_context
     from gradtracer_server.fixes.registry import propose as registered
 
     session = ls.session
     if session is None:
         return []
-    return registered(
-        FixContext(
-            diagnosis=finding.diagnosis,
-            offer=None,
-            frames=lambda site: [
-                (frame.path, frame.source, frame.anchor)
-                for frame in resolve_site(site, finding.run, session.documents, session.workspace)
-            ],
-        )
-    )
+    return registered(fix_context(finding, session.documents, session.workspace))
 
 
 def workspace_edit(ls: GradTracerServer, fix: ProposedFix) -> types.WorkspaceEdit | None:

@@ -19,7 +19,8 @@ from gradtracer_server.source.edits import apply_edits, verify
 __all__ = ["FIXES", "Edits", "FixContext", "Frame", "ProposedFix", "addressed", "propose"]
 
 FIXES: dict[str, Fix] = {
-    fix.NAME: cast(Fix, fix) for fix in (enable_auto_fix, reduce_embedding_dim, reduce_weight_decay, suppress)
+    fix.NAME: cast(Fix, fix)
+    for fix in (enable_auto_fix, reduce_embedding_dim, reduce_weight_decay, suppress)
 }
 """Every fix this server can make."""
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradtracer_server.exceptions import SettingsError
-from gradtracer_server.findings import Finding, find, resolve_site
+from gradtracer_server.findings import Finding, find, fix_context
+from gradtracer_server.fixes.registry import propose
 from gradtracer_server.headless.paths import run_book
 from gradtracer_server.runbook import RunBook
 from gradtracer_server.runs import Run
@@ -43,19 +44,7 @@ class Survey:
         """What can be done about a finding; nothing where its source has changed."""
         if finding.state != "current":
             return []
-        from gradtracer_server.fixes.proposal import FixContext
-        from gradtracer_server.fixes.registry import propose
-
-        return propose(
-            FixContext(
-                diagnosis=finding.diagnosis,
-                offer=None,
-                frames=lambda site: [
-                    (frame.path, frame.source, frame.anchor)
-                    for frame in resolve_site(site, finding.run, self.documents, self.workspace)
-                ],
-            )
-        )
+        return propose(fix_context(finding, self.documents, self.workspace))
 
 
 def survey(paths: Sequence[Path]) -> Survey:
