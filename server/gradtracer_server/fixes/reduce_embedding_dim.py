@@ -110,7 +110,8 @@ def _siblings(source: SourceText, call: Node, literal: Literal) -> list[tuple[st
     if place not in known:
         known[place] = _tables(source, around)
     same = known[place].get(int(literal.value), [])
-    return [(name, value) for name, value in same if value != literal.node]
+    start = literal.node.start_byte
+    return [(name, value) for name, value in same if value.start_byte != start]
 
 
 _Tables = dict[int, list[tuple[str, Node]]]
@@ -152,10 +153,13 @@ def _surroundings(call: Node) -> Node:
 def _other_lines(source: SourceText, call: Node, value: float, edited: list[Node]) -> list[str]:
     """At most three other lines of the class that hold the same number, from 1."""
     around = _surroundings(call)
+    edited_at = {node.start_byte for node in edited}
     lines: dict[str, None] = {}
     for match in _NUMBER.finditer(source.data, around.start_byte, around.end_byte):
+        if match.start() in edited_at:
+            continue
         node = source.root.descendant_for_byte_range(*match.span())
-        if node is not None and integer(node) == value and node not in edited:
+        if node is not None and integer(node) == value:
             lines[str(node.start_point.row + 1)] = None
         if len(lines) == 3:
             break
