@@ -6,6 +6,7 @@ import ast
 import hashlib
 import inspect
 import linecache
+import sys
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType
@@ -44,7 +45,7 @@ def source_frame(code: CodeType, instruction: int, line: int) -> SourceFrame | N
     if parsed is None:
         return _bare(file, line, qualname)
     start, end, column, end_column = _position(code, instruction, line)
-    statement = _enclosing(parsed.statements, start, end)
+    statement = _enclosing(parsed.statements, start, column, end, end_column)
     if statement is None:
         return _bare(file, line, qualname)
     expression = ""
@@ -114,13 +115,18 @@ def _position(
     return line, line, None, None
 
 
-def _enclosing(statements: list[ast.stmt], start: int, end: int) -> ast.stmt | None:
+def _enclosing(
+    statements: list[ast.stmt], start: int, column: int | None, end: int, end_column: int | None
+) -> ast.stmt | None:
+    """The innermost statement around a range; by lines alone where columns are not known."""
     around = [
         node
         for node in statements
-        if node.lineno <= start and (node.end_lineno or node.lineno) >= end
+        if (node.lineno, node.col_offset) <= (start, sys.maxsize if column is None else column)
+        and (node.end_lineno or node.lineno, node.end_col_offset or 0)
+        >= (end, 0 if end_column is None else end_column)
     ]
-    return min(around, key=lambda node: (node.end_lineno or 0) - node.lineno, default=None)
+    return max(around, key=lambda node: (node.lineno, node.col_offset), default=None)
 
 
 def _frame(
