@@ -129,14 +129,31 @@ class Session:
         ):
             self._texts_changed = False
             self._judged = judged
-            self.findings = [
-                finding
-                for finding in find(self.all_runs, self.documents, self.workspace)
-                if finding.diagnosis.type not in self.settings.disabled_types
-            ]
+            self.findings = find(
+                self.all_runs,
+                self.documents,
+                _Renewal(self.workspace),
+                self.settings.disabled_types,
+            )
             read = {frame.path for finding in self.findings for frame in finding.frames}
             self._stamps = {path: _stamp(path) for path in {*stamps, *read}}
         self._renewed()
+
+
+class _Renewal(Workspace):
+    """The workspace during one renewal: a file that many layers name is looked for once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._found: dict[tuple[str, str, Path], Path | None] = {}
+        super().__init__(workspace.roots)
+
+    def resolve_file(self, file: str, run_root: str, runs_folder_root: Path) -> Path | None:
+        """As the workspace does it, once for each recorded name."""
+        asked = (file, run_root, runs_folder_root)
+        if asked not in self._found:
+            self._found[asked] = self._workspace.resolve_file(*asked)
+        return self._found[asked]
 
 
 def _stamp(path: Path) -> _FileStamp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 from collections.abc import Coroutine
 from pathlib import Path
@@ -43,6 +44,8 @@ class Life:
             return
         self._ls.session = session = Session(_roots(self._ls), self._renewed)
         self._ls.configure(self._ls.options)
+        # What hovers are written with: the first of them should not wait for it.
+        importlib.import_module("gradtracer_server.render.markdown")
         self.spawn(session.watcher.watch(), "runs")
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

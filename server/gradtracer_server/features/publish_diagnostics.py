@@ -28,7 +28,8 @@ class DiagnosticPublisher:
 
     def __init__(self, ls: GradTracerServer) -> None:
         self._ls = ls
-        self._told: dict[Path, str] = {}
+        self._told: dict[Path, tuple[str, str]] = {}
+        """By file: the name it was told under, and what."""
         self._last: Sequence[Finding] | None = None
 
     def publish(self, findings: Sequence[Finding]) -> None:
@@ -38,22 +39,27 @@ class DiagnosticPublisher:
         self._last = findings
         by_path = diagnostics(self._ls, findings)
         for path in sorted(by_path.keys() | self._told.keys()):
-            found = by_path.get(path, [])
-            content = repr(found)
-            if self._told.get(path, "[]") == content:
-                continue
+            self._tell(path, by_path.get(path, []))
+
+    def _tell(self, path: Path, found: list[types.Diagnostic]) -> None:
+        uri, content = self._ls.uri_of(path), repr(found)
+        known = self._told.pop(path, None)
+        if known is not None and known[0] != uri:
+            # The editor has opened the file under another spelling of its name.
+            self._send(known[0], None, [])
+            known = None
+        if known is None and not found:
+            return
+        if known is None or known[1] != content:
             session = self._ls.session
-            self._ls.text_document_publish_diagnostics(
-                types.PublishDiagnosticsParams(
-                    uri=self._ls.uri_of(path),
-                    diagnostics=found,
-                    version=session.documents.version(path) if session else None,
-                )
-            )
-            if found:
-                self._told[path] = content
-            else:
-                self._told.pop(path, None)
+            self._send(uri, session.documents.version(path) if session else None, found)
+        if found:
+            self._told[path] = (uri, content)
+
+    def _send(self, uri: str, version: int | None, found: list[types.Diagnostic]) -> None:
+        self._ls.text_document_publish_diagnostics(
+            types.PublishDiagnosticsParams(uri=uri, diagnostics=found, version=version)
+        )
 
 
 def diagnostics(

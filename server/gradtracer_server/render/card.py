@@ -61,10 +61,18 @@ def layer_card(
         kind=layer_kind(state.watched),
         status=run_status(run, state.observed_step),
         outdated=outdated,
-        figures=figures(state.observation.values) if state.observation else [],
+        figures=figures(_values(state)),
         verdicts=list(verdicts),
         notes=notes,
     )
+
+
+def _values(state: LayerState) -> dict[str, float]:
+    """The observation's values, with the table's size where the probe did not repeat it."""
+    if state.observation is None:
+        return {}
+    sizes = zip(("rows", "dim"), state.watched.shape, strict=False)
+    return {**dict(sizes), **state.observation.values}
 
 
 def verdict(diagnosis: Diagnosis, *, outdated: bool = False) -> Verdict:

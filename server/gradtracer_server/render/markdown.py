@@ -41,14 +41,23 @@ def _card_markdown(card: Card) -> str:
 
 
 def _table(rows: Sequence[Figure]) -> str:
+    """A table whose columns also line up where its source is shown."""
     intervals = any(row.interval for row in rows)
-    lines = ["| Figure | Value | 95 % interval |", "|:--|--:|--:|"]
-    if not intervals:
-        lines = ["| Figure | Value |", "|:--|--:|"]
+    width = 3 if intervals else 2
+    cells = [("Figure", "Value", "95 % interval")[:width]]
     for row in rows:
-        cells = [row.label, row.value, *([row.interval] if intervals else [])]
-        lines.append("| " + " | ".join(markdown(cell, 80) for cell in cells) + " |")
-    return "\n".join(lines)
+        texts = (row.label, row.value, row.interval)[:width]
+        cells.append(tuple(markdown(text, 80) for text in texts))
+    sizes = [max(len(line[column]) for line in cells) for column in range(width)]
+    rule = "|".join([f":{'-' * (sizes[0] + 1)}", *(f"{'-' * (size + 1)}:" for size in sizes[1:])])
+    head, *body = [_row(line, sizes) for line in cells]
+    return "\n".join([head, f"|{rule}|", *body])
+
+
+def _row(cells: Sequence[str], sizes: Sequence[int]) -> str:
+    label = cells[0].ljust(sizes[0])
+    numbers = [cell.rjust(size) for cell, size in zip(cells[1:], sizes[1:], strict=True)]
+    return f"| {' | '.join([label, *numbers])} |"
 
 
 def _verdict_markdown(verdict: Verdict, card: Card) -> str:

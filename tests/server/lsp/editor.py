@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -215,12 +216,12 @@ class Editor:
         )
 
     async def hover_text(self, path: Path, text: str) -> str:
-        """The words of a hover; empty for none."""
+        """The words of a hover, with one space for several; empty for none."""
         found = await self.hover(path, text)
         if found is None:
             return ""
         assert isinstance(found.contents, types.MarkupContent)
-        return found.contents.value
+        return re.sub(" +", " ", found.contents.value)
 
     async def actions(
         self,

@@ -28,10 +28,10 @@ async def test_a_hover_shows_figures_verdict_and_run(editor: Editor, project: Ru
     assert found is not None
     assert found.range is not None
     assert editor.at(project.script, found.range) == statement_of("item_emb")
-    text = found.contents.value
+    text = await editor.hover_text(project.script, "self.item_emb")
     assert text.startswith("**`item_emb`** Embedding 1,000 × 64, float32 on cpu")
     assert "| Coverage | 91 % |" in text
-    assert "| Effective rank | 21.5 |" in text
+    assert "| Effective rank | 21.5 of 64 |" in text
     assert "**Rows that move much and get nowhere** (`ZOMBIE_EMBEDDINGS`)." in text
     for sentence in (
         "41 of 1,000 rows of item_emb move much and get nowhere.",
@@ -123,7 +123,7 @@ async def test_a_client_without_markdown_gets_plain_text(
     assert found is not None
     assert found.contents.kind == "plaintext"
     assert not {"|", "*", "`", "\\"} & set(found.contents.value)
-    assert "  Coverage         91 %" in found.contents.value
+    assert "  Coverage               91 %" in found.contents.value
 
 
 async def test_what_a_journal_says_is_never_markup(editor: Editor, project: RunFactory) -> None:

@@ -151,6 +151,23 @@ async def test_a_setting_that_cannot_be_used_is_named_in_the_log_alone(
     assert any("'poll'" in each.message for each in editor.client.log_messages)
 
 
+async def test_a_file_opened_under_another_spelling_is_told_under_that_one(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    plain = project.script.as_uri()
+    spelt = plain.replace("train", "tr%61in")
+    text = project.script.read_text(encoding="utf-8")
+    editor.client.text_document_did_open(
+        types.DidOpenTextDocumentParams(types.TextDocumentItem(spelt, "python", 1, text))
+    )
+    await editor.until(lambda: [each.uri for each in editor.published] == [plain, plain, spelt])
+    assert [len(each.diagnostics) for each in editor.published] == [1, 0, 1]
+    assert editor.published[-1].version == 1
+
+
 @pytest.mark.parametrize("encoding", list(types.PositionEncodingKind))
 async def test_columns_are_counted_in_the_units_agreed_on(
     editor: Editor, project: RunFactory, encoding: types.PositionEncodingKind
