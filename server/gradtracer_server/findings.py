@@ -63,14 +63,21 @@ def find(
     documents: Documents,
     workspace: Workspace,
     disabled_types: Collection[str] = (),
+    known: Iterable[Finding] = (),
 ) -> list[Finding]:
-    """The findings of the runs that speak for their scripts, one for each layer and type."""
+    """The findings of the runs that speak for their scripts, one for each layer and type.
+
+    `known`: findings in these very texts, which stand where the run says nothing new of them.
+    """
+    standing = {id(finding.diagnosis): finding for finding in known}
     findings: dict[tuple[object, ...], Finding] = {}
     for run in shown_runs(runs):
         for diagnosis in run.diagnoses.values():
             if diagnosis.type in disabled_types:
                 continue
-            finding = locate(diagnosis, run, documents, workspace)
+            finding = standing.get(id(diagnosis))
+            if finding is None or finding.run is not run:
+                finding = locate(diagnosis, run, documents, workspace)
             # Two scripts may train one model class: the newer run speaks for the shared line.
             findings.setdefault(_key(finding), finding)
     return list(findings.values())

@@ -121,12 +121,8 @@ class Session:
             return
         judged = [each for run in self.runs for each in run.diagnoses.values()]
         stamps = {path: _stamp(path) for path in self._stamps}
-        if (
-            self._texts_changed
-            or stamps != self._stamps
-            or len(judged) != len(self._judged)
-            or any(new is not old for new, old in zip(judged, self._judged, strict=True))
-        ):
+        moved = self._texts_changed or stamps != self._stamps
+        if moved or [id(each) for each in judged] != [id(each) for each in self._judged]:
             self._texts_changed = False
             self._judged = judged
             self.findings = find(
@@ -134,6 +130,7 @@ class Session:
                 self.documents,
                 _Renewal(self.workspace),
                 self.settings.disabled_types,
+                known=() if moved else self.findings,
             )
             read = {frame.path for finding in self.findings for frame in finding.frames}
             self._stamps = {path: _stamp(path) for path in {*stamps, *read}}
