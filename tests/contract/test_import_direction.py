@@ -23,6 +23,7 @@ BANNED = {
 }
 LSP_SIDE = {
     "server.py",
+    "language_server.py",
     "session.py",
     "protocol.py",
     "capabilities.py",

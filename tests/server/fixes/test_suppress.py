@@ -50,7 +50,7 @@ def at(path: Path, line: int) -> SourceFrame:
             "e = E(  # gradtracer: ignore[A, DEAD_EMBEDDINGS]\n1)  # b\n",
         ),
         ("for e in E(1):\n    pass\n", f"for e in E(1):  {MARK}\n    pass\n"),
-        ("é = '😀'; e = E(1)\n", f"é = '😀'; e = E(1)  {MARK}\n"),
+        ("é = '𝒙'; e = E(1)\n", f"é = '𝒙'; e = E(1)  {MARK}\n"),
         # Nothing may follow a backslash, and inside a string there are no comments.
         ("e = E(\n1); \\\nx = 2\n", f"e = E(  {MARK}\n1); \\\nx = 2\n"),
         ('e = E(\n1); x = """\n"""\n', f'e = E(  {MARK}\n1); x = """\n"""\n'),

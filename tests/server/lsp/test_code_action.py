@@ -169,8 +169,8 @@ async def test_an_offer_that_does_not_apply_is_left_out_for_other_clients(
 async def test_an_edit_is_in_the_units_agreed_on(editor: Editor, project: RunFactory) -> None:
     found = await ready(editor, project)
     statement = statement_of("item_emb")
-    editor.replace(project.script, statement, f'"é😋中"; {statement}')
+    editor.replace(project.script, statement, f'"é𝒙中"; {statement}')
     action = titled(await editor.actions(project.script, [found]), "24")
     editor.apply((await editor.resolve(action)).edit)
-    edited = '"é😋中"; self.item_emb = nn.Embedding(1000, 24)\n'
+    edited = '"é𝒙中"; self.item_emb = nn.Embedding(1000, 24)\n'
     assert edited in editor.texts[project.script.as_uri()]

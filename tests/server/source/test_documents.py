@@ -33,7 +33,7 @@ EDITS = st.lists(
         st.integers(0, 16),
         st.sampled_from([0, 0, 0, 1, 2, 5]),
         st.integers(0, 16),
-        st.sampled_from(["", "a", "\n", "\n\n  ", "    ", "\r\n", "\r", "b = 1\nc", "é😀\n"]),
+        st.sampled_from(["", "a", "\n", "\n\n  ", "    ", "\r\n", "\r", "b = 1\nc", "é𝒙\n"]),
     ),
     max_size=25,
 )

@@ -13,7 +13,7 @@ import torch.nn as nn
 
 
 class Model(nn.Module):
-    """Doc é 😀."""
+    """Doc é 𝒙."""
 
     def __init__(self, n, dim=64):
         super().__init__()
@@ -47,7 +47,7 @@ def build():
 FRAGMENTS = st.sampled_from(
     [
         *["", "a", "\n", "    ", "\t", "(", ")", '"', '"""', "#", "\\\n", "\r\n", "\r", ":", ","],
-        *["é", "😀", "\ufeff", "\ud83d", "def f():\n    pass\n", "        x = f(1, 2)\n"],
+        *["é", "𝒙", "\ufeff", "\ud83d", "def f():\n    pass\n", "        x = f(1, 2)\n"],
     ]
 )
 LINES, COLUMNS = st.integers(0, 40), st.integers(0, 50)
@@ -151,7 +151,7 @@ def test_statements_do_not_overlap() -> None:
 
 
 def test_columns_count_code_points() -> None:
-    source = SourceText.parse("é = '😀'; tail = f(x)\n")
+    source = SourceText.parse("é = '𝒙'; tail = f(x)\n")
     statement = source.statements_on(0)[1]
     assert source.range_of(statement.span) == Range(Position(0, 9), Position(0, 20))
 
