@@ -44,4 +44,4 @@ class Pulse:
         except Exception:
             logger.exception("a refresh failed; the next change tries again")
         ended = loop.time()
-        self._next = ended + max(self._quiet, 3 * (ended - began))
+        self._next = ended + max(self._quiet, ended - began)

@@ -178,7 +178,7 @@ async def test_columns_are_counted_in_the_units_agreed_on(
     await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
     # Three characters that each encoding counts differently, before the definition on its line.
     statement = statement_of("item_emb")
-    editor.replace(project.script, statement, f'"é😋中"; {statement}')
+    editor.replace(project.script, statement, f'"é𝒙中"; {statement}')
     await editor.until(
         lambda: (
             [editor.at(project.script, d.range) for d in editor.shown(project.script)]
