@@ -42,7 +42,7 @@ class TableFigures(NamedTuple):
     signal_share: npt.NDArray[np.float64]
     """`[N]` 1 - V/E, held to 0 to 1."""
     velocity: float | None
-    """Mean L2 norm of a touched row's update since the last report."""
+    """Mean L2 norm of a touched row's update since the last report that saw one."""
     drift: DriftShare | None
     nonfinite_steps: int
     movement: MovementTotals
@@ -87,7 +87,7 @@ def measure(
     movement = observer.movement.totals()
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(energy > 0, 1.0 - noise / energy, 0.0)
-    followed = exposures > 0
+    followed = exposures > 1
     return TableFigures(
         layer=layer,
         rows=int(valid.sum()),
@@ -168,6 +168,7 @@ def _random_rows(counts: npt.NDArray[np.int64], seed: int, device: torch.device)
 
 
 def _velocity(now: MovementTotals, previous: MovementTotals | None) -> float | None:
-    path = now.path - (previous.path if previous else 0.0)
-    rows = now.rows - (previous.rows if previous else 0.0)
-    return path / rows if rows > 0 else None
+    if previous is not None and now.rows > previous.rows:
+        return (now.path - previous.path) / (now.rows - previous.rows)
+    # No tracked step since then: the mean over the whole run.
+    return now.path / now.rows if now.rows > 0 else None

@@ -51,7 +51,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         premise=(
             f"The rows in use span an effective rank of {rank.value:.1f} of {figures.dim} "
             f"dimensions; independent entries would span {rank.null:.1f}. "
-            f"{rank.dim_99} directions hold 99 % of the squared norm."
+            f"{_directions(rank.dim_99)} 99 % of the squared norm."
         ),
         implies=f"Most dimensions carry nothing that the others do not.{decay.cause}",
         action=decay.remedy
@@ -60,9 +60,10 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             if narrower is not None
             else "Look at the loss: the table is narrow already."
         ),
-        expected_effect=(
-            f"A table {figures.dim / narrower:.1f} times smaller; validate the ranking metric, "
-            "which should hold or rise."
+        expected_effect=decay.effect
+        + (
+            f"With embedding_dim={narrower} the table is {figures.dim / narrower:.1f} times "
+            "smaller; validate the ranking metric, which should hold or rise."
             if narrower is not None
             else "A rank that grows with training."
         ),
@@ -84,9 +85,14 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     )
 
 
+def _directions(count: int) -> str:
+    return "One direction holds" if count == 1 else f"{count} directions hold"
+
+
 class _Decay(NamedTuple):
     cause: str = ""
     remedy: str = ""
+    effect: str = ""
     smaller: float | None = None
     """Decay to try: a tenth."""
 
@@ -96,16 +102,18 @@ def _coupled_decay(figures: TableFigures) -> _Decay:
     if optimizer is None or not optimizer.coupled or optimizer.weight_decay <= 0:
         return _Decay()
     setting = f"weight_decay={optimizer.weight_decay:g}"
+    smaller = float(f"{optimizer.weight_decay / 10:.3g}")
     return _Decay(
         cause=(
             f" {optimizer.name} adds {setting} to the gradient and divides by the gradient's own "
             "scale, so rows with small gradients are pulled to zero at nearly the full step."
         ),
         remedy=(
-            f"First try a smaller {setting}, or torch.optim.AdamW, which decouples it. If the rank "
-            "stays low: "
+            f"First try weight_decay={smaller:g}, or torch.optim.AdamW, which decouples it. If the "
+            "rank stays low: "
         ),
-        smaller=float(f"{optimizer.weight_decay / 10:.3g}"),
+        effect="With less decay the rank rises and rare rows keep what they learned. ",
+        smaller=smaller,
     )
 
 
