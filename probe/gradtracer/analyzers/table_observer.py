@@ -16,7 +16,8 @@ from gradtracer.statistics.noise_energy import NoiseEnergy
 
 _BURST_PER_ROW = 16
 _BURST_BOUNDS = (64, 4096)
-_WITNESS_EVERY = 8
+_FIRST_BURST = 256
+_MOVEMENT_EVERY = 8
 _MAX_PENDING = 64
 
 
@@ -48,6 +49,7 @@ class TableObserver:
         self._interval = track_interval
         self._pending: list[torch.Tensor] = []
         self._batch: BatchRows | None = None
+        self._burst_limit = _FIRST_BURST
         self._burst_left = 0
         self._pause_left = 0
         self._treated: tuple[Treatment, torch.Tensor] | None = None
@@ -82,12 +84,11 @@ class TableObserver:
         if ids is None or grad is None or not self._in_burst(ids.numel()):
             return
         batch = self._index.group(ids)
-        bad = self.noise.update(batch, self._index.totals(grad, batch))
-        self.nonfinite_steps += bad
-        # A sparse gradient moves its own rows only: then there is no drift to look for.
-        witnesses = not grad.is_sparse and self.tracked_steps % _WITNESS_EVERY == 0
-        self.movement.before(weight, batch, witnesses=witnesses)
-        self._batch = batch
+        self.nonfinite_steps += self.noise.update(batch, grad, self._index)
+        if self.tracked_steps % _MOVEMENT_EVERY == 0:
+            # A sparse gradient moves its own rows only: then there is no drift to look for.
+            self.movement.before(weight, batch, witnesses=not grad.is_sparse)
+            self._batch = batch
         self.tracked_steps += 1
 
     def after_step(self, weight: torch.Tensor) -> None:
@@ -105,16 +106,19 @@ class TableObserver:
         """Whether this step is followed: bursts of consecutive steps, 1/interval of all.
 
         Sampling single steps would turn an alternation of period 2 into a steady pull, so a row
-        must be seen at several exposures in succession.
+        must be seen at several exposures in succession. A large table's first bursts are short, so
+        that a run of any length keeps to its share.
         """
         if self._interval == 1:
             return True
         if self._burst_left == 0 and self._pause_left == 0:
             rows = self.exposure.counts.numel()
             low, high = _BURST_BOUNDS
-            length = min(max(_BURST_PER_ROW * rows // max(1, batch_size), low), high)
+            length = min(max(_BURST_PER_ROW * rows // max(1, batch_size), low), self._burst_limit)
+            self._burst_limit = min(2 * self._burst_limit, high)
             self._burst_left, self._pause_left = length, length * (self._interval - 1)
-            self.noise.start_burst()
+            if self.tracked_steps:
+                self.noise.start_burst()
         if self._burst_left > 0:
             self._burst_left -= 1
             return True

@@ -31,4 +31,4 @@ class Exposure:
             self.counts = self.counts.long()
         if self._ones.numel() < size or self._ones.dtype != self.counts.dtype:
             self._ones = torch.ones(size, dtype=self.counts.dtype, device=self.counts.device)
-        self.counts.index_add_(0, ids, self._ones[:size])
+        self.counts.scatter_add_(0, ids, self._ones[:size])

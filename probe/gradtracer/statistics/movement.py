@@ -10,13 +10,14 @@ import torch
 from gradtracer.statistics.batch_rows import BatchRows, RowIndex
 
 _WITNESSES = 256
+_SAMPLE = 256
 
 
 class MovementTotals(NamedTuple):
     """Sums since the start, read at a report; plain floats."""
 
     path: float
-    """Sum over rows and steps of |update| of batch rows, in weight units."""
+    """Sum over sampled rows and steps of |update| of batch rows, in weight units."""
     rows: float
     """Number of terms in `path`."""
     touched: float
@@ -36,7 +37,8 @@ class MovementTotals(NamedTuple):
 class Movement:
     """Update velocity of batch rows, and movement of random witness rows.
 
-    Cost O(B D) at a tracked step plus O(256 D) for the witnesses; sums stay on the device.
+    At most 256 batch rows, evenly spaced in the batch, and 256 witnesses are looked at in a step:
+    O(256 D), whatever the batch. Sums stay on the device.
     """
 
     def __init__(self, rows: int, device: torch.device, seed: int, excluded: int | None) -> None:
@@ -44,23 +46,30 @@ class Movement:
         candidates = torch.randperm(rows, generator=generator)[: _WITNESSES + 1]
         if excluded is not None:
             candidates = candidates[candidates != excluded]
-        self._witnesses = candidates[:_WITNESSES].to(device)
+        # A copy: a slice would keep the whole permutation alive.
+        self._witnesses = candidates[:_WITNESSES].clone().to(device)
         self._sums = torch.zeros(len(MovementTotals._fields), dtype=torch.float64, device=device)
+        self._sampled: torch.Tensor | None = None
+        self._counted = torch.ones(0, dtype=torch.bool, device=device)
         self._before: torch.Tensor | None = None
         self._witness_before: torch.Tensor | None = None
 
     def before(self, weight: torch.Tensor, batch: BatchRows, *, witnesses: bool) -> None:
         """Keep the rows of `weight` `[N, D]` that this step may move."""
-        self._before = weight.index_select(0, batch.ids)
+        stride = -(-batch.ids.numel() // _SAMPLE)
+        self._sampled = batch.ids[::stride]
+        self._counted = batch.is_first[::stride]
+        self._before = weight.index_select(0, self._sampled)
         self._witness_before = weight.index_select(0, self._witnesses) if witnesses else None
 
     def after(self, weight: torch.Tensor, batch: BatchRows, index: RowIndex) -> None:
         """Measure the step that has just been taken."""
-        if self._before is None:
+        if self._before is None or self._sampled is None:
             return
-        moved = (weight.index_select(0, batch.ids) - self._before).float().norm(dim=1)
-        moved = torch.where(batch.is_first & torch.isfinite(moved), moved, 0.0)
-        terms = [moved.sum(dtype=torch.float64), batch.is_first.sum(dtype=torch.float64)]
+        moved = (weight.index_select(0, self._sampled) - self._before).float().norm(dim=1)
+        counted = self._counted & torch.isfinite(moved)
+        moved = torch.where(counted, moved, 0.0)
+        terms = [moved.sum(dtype=torch.float64), counted.sum(dtype=torch.float64)]
         if self._witness_before is not None:
             change = (weight.index_select(0, self._witnesses) - self._witness_before).float()
             squared = torch.nan_to_num(change.square().sum(dim=1, dtype=torch.float64), posinf=0.0)
@@ -70,7 +79,7 @@ class Movement:
             terms += [touched, untouched, touched * touched, untouched * untouched]
             terms += [touched * untouched, torch.ones_like(touched)]
         self._sums[: len(terms)] += torch.stack(terms)
-        self._before = self._witness_before = None
+        self._before = self._witness_before = self._sampled = None
 
     def totals(self) -> MovementTotals:
         """Copy the sums to the host (reporting thread)."""
