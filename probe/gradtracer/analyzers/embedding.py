@@ -89,6 +89,7 @@ class EmbeddingTracker:
         self._auto_fix = AutoFix(run, self.name) if auto_fix else None
         self.audit_logger = self._auto_fix.audit if self._auto_fix is not None else None
         self.steps = 0
+        self._without_grad = 0
         self._active = run.observing
         self._measuring = threading.Lock()
         self._movement: MovementTotals | None = None
@@ -136,13 +137,32 @@ class EmbeddingTracker:
 
     def looked_up(self, ids: torch.Tensor) -> None:
         """Called after a forward pass that succeeded."""
-        if not (self._active and self.layer.training and torch.is_grad_enabled()):
+        if not (self._active and self.layer.training) or not self._is_training_pass(ids):
             return
         try:
             self._follow_parameter()
             self._observer.look_up(ids, trains=self._weight.requires_grad)
         except Exception:
             self._fail("counting look-ups")
+
+    def _is_training_pass(self, ids: torch.Tensor) -> bool:
+        """Whether a forward pass in training mode is a look-up of its own.
+
+        Activation checkpointing runs a forward twice, the second time within the backward pass:
+        that one counts only where the first ran without gradients (the reentrant kind). Tracing
+        for export runs it on tensors without content.
+        """
+        if type(ids) is not torch.Tensor:
+            return False
+        if not torch.is_grad_enabled():
+            self._without_grad += 1
+            return False
+        # PyTorch has no public word for "inside a backward pass".
+        if torch._C._current_graph_task_id() != -1:  # pyright: ignore[reportPrivateUsage]
+            self._without_grad -= 1
+            return self._without_grad >= 0
+        self._without_grad = 0
+        return True
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Called right before the optimizer that holds the table steps."""

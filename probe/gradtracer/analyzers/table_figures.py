@@ -97,7 +97,7 @@ def measure(
         valid=valid,
         gini=gini(counts),
         entropy=exposure_entropy(counts),
-        unseen=unseen_rows(counts[valid]),
+        unseen=unseen_rows(counts[valid], observer.exposure.halfway()),
         rank=effective_rank(weight, _random_rows(counts, settings.seed, weight.device)),
         zombies=zombies,
         noise_energy=float(noise[followed].mean()) if followed.any() else 0.0,

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 
+_FIRST_NOTE = 64
 _INT32_MAX = 2**31 - 1
+
+
+class Halfway(NamedTuple):
+    """What the later part of the look-ups brought."""
+
+    share: float
+    """Share of all look-ups at which the note was taken, 0 to 0.5."""
+    since: int
+    """Rows first seen after that."""
 
 
 class Exposure:
     """Exact look-up counts, `[N]`, on the table's device.
 
     int32 (4 bytes a row) until the total number of look-ups could overflow a row, int64 from then.
+    At each half octave of look-ups the number of rows seen is noted, on the device: O(N), some
+    dozens of times in a run.
     """
 
     def __init__(self, rows: int, device: torch.device) -> None:
         self.counts = torch.zeros(rows, dtype=torch.int32, device=device)
         self.total = 0
+        self._notes: list[tuple[int, torch.Tensor]] = []
+        self._next_note = _FIRST_NOTE
         self._ones = torch.ones(0, dtype=torch.int32, device=device)
 
     def add(self, ids: torch.Tensor) -> None:
@@ -32,3 +49,14 @@ class Exposure:
         if self._ones.numel() < size or self._ones.dtype != self.counts.dtype:
             self._ones = torch.ones(size, dtype=self.counts.dtype, device=self.counts.device)
         self.counts.scatter_add_(0, ids, self._ones[:size])
+        if self.total >= self._next_note:
+            self._notes.append((self.total, torch.count_nonzero(self.counts)))
+            self._next_note = math.ceil(self.total * math.sqrt(2.0))
+
+    def halfway(self) -> Halfway | None:
+        """The latest note at no more than half of the look-ups; None before there is one."""
+        for look_ups, seen in reversed(self._notes):
+            if 2 * look_ups <= self.total:
+                now = int(torch.count_nonzero(self.counts))
+                return Halfway(look_ups / self.total, now - int(seen))
+        return None

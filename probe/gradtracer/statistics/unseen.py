@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from gradtracer.statistics.exposure import Halfway
 from gradtracer.statistics.gini import Counts
 
 _TERMS = 16
@@ -23,7 +24,7 @@ class Unseen(NamedTuple):
     to_come: float
     """Those that as many look-ups again would reach."""
     error: float
-    """Standard error of `to_come`, at least one row."""
+    """Standard error of `to_come` as a forecast, at least one row."""
     look_ups: int
     """Look-ups counted."""
 
@@ -45,19 +46,25 @@ class Unseen(NamedTuple):
         return 0.5 * math.erfc(-z / math.sqrt(2))
 
 
-def unseen_rows(counts: Counts) -> Unseen:
+def unseen_rows(counts: Counts, halfway: Halfway | None = None) -> Unseen:
     """Expected number of new rows in as many look-ups again, from the counts so far.
 
     Good and Toulmin (Biometrika 43, 1956) at t = 1: sum over k of (-1)^(k+1) f_k, where f_k rows
     were seen k times. It supposes nothing about how popular the rows are, which matters here: under
     a heavy tail, estimators of a total number of classes are only lower bounds. Binomial weights
-    h_k = P(Bin(16, 1/2) >= k) smooth the tail (Efron and Thisted, Biometrika 63, 1976), and the
-    variance is sum h_k^2 f_k, as the f_k are near independent Poisson counts. Look-ups are taken as
-    independent draws; shuffled epochs are more even than that, so the estimate errs towards rows
-    still to come.
+    h_k = P(Bin(16, 1/2) >= k) smooth the tail (Efron and Thisted, Biometrika 63, 1976). The
+    variance is sum h_k^2 f_k, as the f_k are near independent Poisson counts, plus that of the rows
+    to come, which are such a count too.
+
+    This supposes independent draws. Shuffled epochs are more even than that, and after whole epochs
+    the alternating sum is about nothing at all. So it is bounded by what was seen: a row of rate x
+    (expected look-ups so far) is new after a share c of them with e^-cx - e^-x, and new in as many
+    again with e^-x - e^-2x, which is at most 1/(1 - c) of that for every x. Hence no popularity law
+    brings more new rows than 1/(1 - c) of those that came since c.
 
     Args:
         counts: `[N]` look-ups of each row. All zeros: everything is still to come.
+        halfway: rows new since a share c of the look-ups, where known.
     """
     unseen = int((counts == 0).sum())
     look_ups = int(counts.sum(dtype=np.int64))
@@ -66,7 +73,13 @@ def unseen_rows(counts: Counts) -> Unseen:
     frequency = np.bincount(counts[(counts > 0) & (counts <= _TERMS)], minlength=_TERMS + 1)[1:]
     weight = _weights()
     to_come = min(max(float((weight * frequency).sum()), 0.0), float(unseen))
-    error = math.sqrt(max(1.0, float((weight**2 * frequency).sum())))
+    error = math.sqrt(max(1.0, float((weight**2 * frequency).sum()) + to_come))
+    if halfway is not None:
+        bound = halfway.since / (1.0 - halfway.share)
+        if bound < to_come:
+            # Both the rows since and those to come are Poisson counts.
+            spread = halfway.since / (1.0 - halfway.share) ** 2 + bound
+            return Unseen(unseen, bound, math.sqrt(max(1.0, spread)), look_ups)
     return Unseen(unseen, to_come, error, look_ups)
 
 

@@ -32,16 +32,7 @@ _NUMBER = re.compile(rb"(?<![\w.])\d\w*(?![\w.])")
 
 def plan(context: FixContext) -> Plan:
     """Edit the number that sets `embedding_dim`, wherever it stands."""
-    dim = _offered_dim(context)
-    frame, index = _first_frame(context)
-    path, source, anchor = frame
-    if anchor.state not in ("exact", "moved"):
-        raise NotApplicable("the statement that defines the layer has changed since the run")
-    call = _constructor(frame)
-    callers = tuple(context.diagnosis.site.frames[index + 1 :])
-    literal = follow(_dim_argument(call), Place(path, source, callers, context.frames))
-    if literal.value <= dim:
-        raise AlreadyApplied(f"embedding_dim is {literal.value} already; {dim} was measured")
+    dim, (path, source, _), call, literal = _target(context)
     in_place = not literal.via
     others = _siblings(source, call, literal) if in_place else []
     nodes = [literal.node, *(node for _, node in others)]
@@ -55,6 +46,26 @@ def plan(context: FixContext) -> Plan:
         title += f"; {literal.value} also stands on line {', '.join(same)}"
     edits = [TextEdit(literal.source.range_of(node), str(dim)) for node in nodes]
     return Plan(title, {literal.path: (literal.source, edits)})
+
+
+def locate(context: FixContext) -> None:
+    """Find the number, and go no further. Raises as `plan` does."""
+    _target(context)
+
+
+def _target(context: FixContext) -> tuple[int, Frame, Node, Literal]:
+    """The width to set, the frame and call of the layer, and the number that sets its width."""
+    dim = _offered_dim(context)
+    frame, index = _first_frame(context)
+    path, source, anchor = frame
+    if anchor.state not in ("exact", "moved"):
+        raise NotApplicable("the statement that defines the layer has changed since the run")
+    call = _constructor(frame)
+    callers = tuple(context.diagnosis.site.frames[index + 1 :])
+    literal = follow(_dim_argument(call), Place(path, source, callers, context.frames))
+    if literal.value <= dim:
+        raise AlreadyApplied(f"embedding_dim is {literal.value} already; {dim} was measured")
+    return dim, frame, call, literal
 
 
 def _offered_dim(context: FixContext) -> int:

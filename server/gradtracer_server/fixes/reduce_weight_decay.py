@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tree_sitter import Node
 
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
@@ -13,7 +15,7 @@ from gradtracer_server.fixes.calls import (
     original_name,
     text_of,
 )
-from gradtracer_server.fixes.literals import Place, follow, number, scope_of
+from gradtracer_server.fixes.literals import Literal, Place, follow, number, scope_of
 from gradtracer_server.fixes.proposal import FixContext, Frame, Plan
 from gradtracer_server.source.edits import TextEdit
 
@@ -25,6 +27,22 @@ _OPTIMIZER_INDEX = 1
 
 def plan(context: FixContext) -> Plan:
     """Edit the number that sets `weight_decay`, wherever it stands."""
+    wanted, path, literal = _target(context)
+    title = f"Lower weight_decay from {text_of(literal.node)} to {_written(wanted)}"
+    if literal.via:
+        file = "" if literal.path == path else f" of {literal.path.name}"
+        title += f": {literal.via} on line {literal.node.start_point.row + 1}{file}"
+    edit = TextEdit(literal.source.range_of(literal.node), _written(wanted))
+    return Plan(title, {literal.path: (literal.source, [edit])})
+
+
+def locate(context: FixContext) -> None:
+    """Find the number, and go no further. Raises as `plan` does."""
+    _target(context)
+
+
+def _target(context: FixContext) -> tuple[float, Path, Literal]:
+    """The decay to set, the file of the watch call, and the number that sets the decay."""
     wanted = _offered(context)
     frame, call = _watch_call(context)
     path, source, _ = frame
@@ -41,12 +59,7 @@ def plan(context: FixContext) -> Plan:
     literal = follow(value, place)
     if literal.value <= wanted:
         raise AlreadyApplied(f"weight_decay is {literal.value:g} already; try {wanted:g}")
-    title = f"Lower weight_decay from {text_of(literal.node)} to {_written(wanted)}"
-    if literal.via:
-        file = "" if literal.path == path else f" of {literal.path.name}"
-        title += f": {literal.via} on line {literal.node.start_point.row + 1}{file}"
-    edit = TextEdit(literal.source.range_of(literal.node), _written(wanted))
-    return Plan(title, {literal.path: (literal.source, [edit])})
+    return wanted, path, literal
 
 
 def _offered(context: FixContext) -> float:

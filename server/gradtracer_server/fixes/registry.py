@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -25,6 +26,12 @@ FIXES: dict[str, Fix] = {
 """Every fix this server can make."""
 
 
+_LOCATES: dict[str, Callable[[FixContext], None]] = {
+    fix.NAME: fix.locate for fix in (reduce_embedding_dim, reduce_weight_decay)
+}
+"""Fixes that set a number: each finds it, or says that it stands already."""
+
+
 def propose(context: FixContext) -> list[ProposedFix]:
     """The fixes for a diagnosis, the preferred one first.
 
@@ -43,10 +50,10 @@ def addressed(context: FixContext) -> bool:
     that defines the layer, at a constant, or at an option's default.
     """
     for offer in context.diagnosis.fixes:
-        fix = FIXES.get(offer.fix)
+        locate = _LOCATES.get(offer.fix)
         try:
-            if fix is not None:
-                fix.plan(replace(context, offer=offer))
+            if locate is not None:
+                locate(replace(context, offer=offer))
         except AlreadyApplied:
             return True
         except NotApplicable:
