@@ -157,6 +157,9 @@ class EmbeddingTracker:
         if not torch.is_grad_enabled():
             self._without_grad += 1
             return False
+        if torch.compiler.is_compiling():
+            # What follows cannot be traced, and would break the user's graph in two.
+            return True
         # PyTorch has no public word for "inside a backward pass".
         if torch._C._current_graph_task_id() != -1:  # pyright: ignore[reportPrivateUsage]
             self._without_grad -= 1
@@ -226,7 +229,14 @@ class EmbeddingTracker:
     # In the reporting thread, or when the user asks.
 
     def figures(self) -> TableFigures:
-        """Measure everything now. O(N log N); waits for the device."""
+        """Measure everything now. O(N log N); waits for the device.
+
+        To be called where the training is: look-ups that no step has followed are counted first.
+        """
+        self._observer.count_pending()
+        return self._measure()
+
+    def _measure(self) -> TableFigures:
         with self._measuring, torch.no_grad():
             figures = measure(
                 self.name,
@@ -247,8 +257,11 @@ class EmbeddingTracker:
         )
 
     def publish(self, *, final: bool = False) -> None:
-        """Measure, stream the figures, and say what changed among the diagnoses."""
-        figures = self.figures()
+        """Measure, stream the figures, and say what changed among the diagnoses.
+
+        In the run's own thread; for the `final` report the training stands still.
+        """
+        figures = self.figures() if final else self._measure()
         self._movement = figures.movement
         if figures.rank is not None:
             self._ranks.append((self.steps, figures.rank.value))

@@ -65,6 +65,10 @@ class TableObserver:
         if not trains or len(self._pending) >= _MAX_PENDING:
             self._count()
 
+    def count_pending(self) -> None:
+        """Count look-ups that no optimizer step has followed; in the training's own thread."""
+        self._count()
+
     def _count(self) -> torch.Tensor | None:
         if not self._pending:
             return None

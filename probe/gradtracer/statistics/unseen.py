@@ -77,9 +77,9 @@ def unseen_rows(counts: Counts, halfway: Halfway | None = None) -> Unseen:
     if halfway is not None:
         bound = halfway.since / (1.0 - halfway.share)
         if bound < to_come:
-            # Both the rows since and those to come are Poisson counts.
-            spread = halfway.since / (1.0 - halfway.share) ** 2 + bound
-            return Unseen(unseen, bound, math.sqrt(max(1.0, spread)), look_ups)
+            # Both the rows since and those to come are Poisson counts; none seen is not none ever.
+            spread = (halfway.since + 1.0) / (1.0 - halfway.share) ** 2 + bound
+            return Unseen(unseen, bound, math.sqrt(spread), look_ups)
     return Unseen(unseen, to_come, error, look_ups)
 
 
