@@ -173,7 +173,7 @@ def hover(client: StdioClient, uri: str) -> None:
     seconds: list[float] = []
     empty = 0
     for number in range(HOVERS + 20):
-        position = {"line": 7 - 1 + (number * 37) % LAYERS, "character": 15}
+        position = {"line": 7 + (number * 37) % LAYERS, "character": 15}
         started = time.perf_counter()
         answer = client.request(
             "textDocument/hover", {"textDocument": {"uri": uri}, "position": position}

@@ -92,7 +92,7 @@ def follow(gradients: torch.Tensor, *, seed: int = 0) -> NoiseEnergy:
 
 
 @pytest.mark.parametrize("may_ask", [True, False])
-@pytest.mark.parametrize("dim", [4, 8, 16, 20, 64])
+@pytest.mark.parametrize("dim", [4, 20, 64])
 def test_averages_equal_a_loop_over_rows(dim: int, may_ask: bool) -> None:
     rows, g = 12, torch.Generator().manual_seed(dim)
     noise, index = NoiseEnergy(rows, dim, CPU, 1), RowIndex(rows, CPU)
@@ -158,7 +158,7 @@ def test_repetition_is_no_noise() -> None:
 
 
 def test_pure_noise_neither_agrees_nor_alternates() -> None:
-    found = follow(torch.randn(200, 2_000, 16, generator=torch.Generator().manual_seed(1)))
+    found = follow(torch.randn(100, 1_500, 16, generator=torch.Generator().manual_seed(1)))
     assert abs(float(found.agreement.mean())) < 0.01
     assert float((found.noise / found.energy).mean()) == pytest.approx(1.0, abs=0.02)
 
@@ -251,7 +251,7 @@ def test_the_count_stays_at_its_limit_and_the_averages_go_on() -> None:
     g = torch.Generator().manual_seed(0)
     noise, index = NoiseEnergy(50, 8, CPU, 0), RowIndex(50, CPU)
     batch = index.group(torch.arange(50))
-    for step in range(40_000 // 50):
+    for step in range(800):
         scale = 1.0 if step < 700 else 3.0
         noise.update(batch, scale * torch.randn(50, 8, generator=g), index)
         if step > 50:
