@@ -144,6 +144,33 @@ def test_the_run_counts_a_step_once_however_many_tables_it_moves(run: Run):
     assert run.step == 5
 
 
+def test_a_resumed_training_goes_on_counting(run: Run, tmp_path: Path):
+    seen = batches(60)
+    model = Table()
+    whole = EmbeddingTracker(model.item_emb, run=run)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    train(model, optimizer, seen[:30])
+    torch.save(whole.state_dict(), tmp_path / "tracker.pt")
+    train(model, optimizer, seen[30:])
+
+    again = Table()
+    tracker = EmbeddingTracker(again.item_emb, run=run)
+    tracker.load_state_dict(torch.load(tmp_path / "tracker.pt", weights_only=True))
+    train(again, torch.optim.SGD(again.parameters(), lr=0.01), seen[30:])
+    assert tracker.figures().counts.tolist() == whole.figures().counts.tolist()
+    assert (tracker.steps, tracker.figures().steps) == (60, 60)
+    assert tracker.figures().zombies.tested == whole.figures().zombies.tested
+
+
+def test_a_state_of_another_table_or_of_nothing_is_refused(run: Run):
+    tracker = EmbeddingTracker(Table().item_emb, run=run)
+    other = EmbeddingTracker(Table(rows=41).item_emb, run=run)
+    with pytest.raises(ValueError, match="a table of 40 x 8, got one of 41 x 8"):
+        tracker.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match="got a state without 'rows'"):
+        tracker.load_state_dict({})
+
+
 def test_detached_it_stops_and_keeps_its_figures(run: Run):
     model = Table()
     tracker = EmbeddingTracker(model.item_emb, run=run)

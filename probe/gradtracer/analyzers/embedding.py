@@ -1,4 +1,8 @@
-"""EmbeddingTracker: everything known about one embedding table while it trains."""
+"""EmbeddingTracker: everything known about one embedding table while it trains.
+
+Longer than most modules, as it is the whole face of a tracker: what PyTorch calls, what the run
+calls, and the methods that users of the original system call.
+"""
 
 from __future__ import annotations
 
@@ -286,6 +290,37 @@ class EmbeddingTracker:
     def diagnoses(self) -> list[Diagnosis]:
         """Diagnoses that hold in the stream."""
         return self._book.active
+
+    def state_dict(self) -> dict[str, Any]:
+        """State to save beside the model's, so that a resumed training goes on counting."""
+        self._observer.count_pending()
+        return {
+            "rows": self.num_embeddings,
+            "dim": self.embedding_dim,
+            "steps": self.steps,
+            "observer": self._observer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: it is no tracker's state, or one of a table of another shape.
+        """
+        try:
+            shape = (state["rows"], state["dim"])
+            if shape == (self.num_embeddings, self.embedding_dim):
+                self._observer.load_state_dict(state["observer"])
+                self.steps = int(state["steps"])
+                return
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"expected the result of a tracker's state_dict(), got a state without {error}"
+            ) from None
+        raise ValueError(
+            f"expected the state of a table of {self.num_embeddings} x {self.embedding_dim}, got "
+            f"one of {shape[0]} x {shape[1]}; load it into the tracker it was saved from"
+        )
 
     # As in the original system, with the same meanings.
 

@@ -157,7 +157,8 @@ def observation(figures: TableFigures) -> Observation:
 
 def _squared_norm(weight: torch.Tensor) -> npt.NDArray[np.float64]:
     # One pass without a temporary of the table's size.
-    norm = torch.linalg.vector_norm(weight.detach(), dim=1, dtype=torch.float32)
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(weight.detach(), dim=1, dtype=wide)
     return np.square(norm.cpu().numpy().astype(np.float64))
 
 

@@ -106,6 +106,32 @@ class TableObserver:
             self.movement.after(weight, self._batch, self._index)
             self._batch = None
 
+    def state_dict(self) -> dict[str, torch.Tensor | int]:
+        """All that a later process needs to go on counting; tensors are copies."""
+        return {
+            "exposure": self.exposure.counts.clone(),
+            "look_ups": self.exposure.total,
+            "noise": self.noise.state.clone(),
+            "movement": self.movement.sums.clone(),
+            "tracked_steps": self.tracked_steps,
+            "nonfinite_steps": self.nonfinite_steps.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, torch.Tensor | int]) -> None:
+        """Go on from `state_dict`'s state of a table of the same shape. Raises KeyError."""
+
+        def tensor(name: str) -> torch.Tensor:
+            return torch.as_tensor(state[name]).to(self.device, copy=True)
+
+        self.exposure.counts = tensor("exposure")
+        self.exposure.total = int(state["look_ups"])
+        self.noise.state = tensor("noise")
+        self.movement.sums = tensor("movement")
+        self.tracked_steps = int(state["tracked_steps"])
+        self.nonfinite_steps = tensor("nonfinite_steps")
+        # Steps may lie between the two processes.
+        self.noise.start_burst()
+
     def _in_burst(self, batch_size: int) -> bool:
         """Whether this step is followed: bursts of consecutive steps, 1/interval of all.
 

@@ -48,7 +48,7 @@ class Movement:
             candidates = candidates[candidates != excluded]
         # A copy: a slice would keep the whole permutation alive.
         self._witnesses = candidates[:_WITNESSES].clone().to(device)
-        self._sums = torch.zeros(len(MovementTotals._fields), dtype=torch.float64, device=device)
+        self.sums = torch.zeros(len(MovementTotals._fields), dtype=torch.float64, device=device)
         self._sampled: torch.Tensor | None = None
         self._counted = torch.ones(0, dtype=torch.bool, device=device)
         self._before: torch.Tensor | None = None
@@ -78,12 +78,12 @@ class Movement:
             untouched = torch.where(present, 0.0, squared).sum()
             terms += [touched, untouched, touched * touched, untouched * untouched]
             terms += [touched * untouched, torch.ones_like(touched)]
-        self._sums[: len(terms)] += torch.stack(terms)
+        self.sums[: len(terms)] += torch.stack(terms)
         self._before = self._witness_before = self._sampled = None
 
     def totals(self) -> MovementTotals:
         """Copy the sums to the host (reporting thread)."""
-        return MovementTotals(*self._sums.tolist())
+        return MovementTotals(*self.sums.tolist())
 
 
 class DriftShare(NamedTuple):

@@ -54,7 +54,7 @@ class NoiseEnergy:
         basis = torch.zeros(dim, self._blocks * _BLOCK)
         basis[:, :kept] = directions * math.sqrt(dim / kept)
         self._basis = basis.to(device)
-        self._state = torch.zeros(rows * _WORDS, dtype=torch.int64, device=device)
+        self.state = torch.zeros(rows * _WORDS, dtype=torch.int64, device=device)
         self._clock = _Clock(self._blocks, device)
         self._word = torch.arange(_WORDS, device=device).unsqueeze(1)
         self._starts = torch.zeros(0, dtype=torch.int64, device=device)
@@ -65,26 +65,26 @@ class NoiseEnergy:
     @property
     def energy(self) -> torch.Tensor:
         """`[N]` E over the same pairs, a view of the state: V/E is 1 under noise alone."""
-        return self._state.view(torch.float32)[0::6]
+        return self.state.view(torch.float32)[0::6]
 
     @property
     def noise(self) -> torch.Tensor:
         """`[N]` V, a view of the state; 0 until a row has two exposures in succession."""
-        return self._state.view(torch.float32)[1::6]
+        return self.state.view(torch.float32)[1::6]
 
     @property
     def agreement(self) -> torch.Tensor:
         """`[N]` mean agreement of successive gradients, -1 to 1, a view of the state."""
-        return self._state.view(torch.float32)[5::6]
+        return self.state.view(torch.float32)[5::6]
 
     @property
     def exposures(self) -> torch.Tensor:
         """`[N]` int16: exposures that followed a kept one, plus the first; stays at about 40."""
-        return self._state.view(torch.int16)[8::12] // _Clock.PER_EXPOSURE
+        return self.state.view(torch.int16)[8::12] // _Clock.PER_EXPOSURE
 
     def start_burst(self) -> None:
         """Forget the last gradients: the next exposure does not follow the one kept."""
-        self._state.view(torch.int16)[8::12] &= ~_Clock.KEPT
+        self.state.view(torch.int16)[8::12] &= ~_Clock.KEPT
 
     def update(self, batch: BatchRows, grad: torch.Tensor, index: RowIndex) -> torch.Tensor:
         """Take in one step.
@@ -101,7 +101,7 @@ class NoiseEnergy:
         if self._starts.numel() < size:
             self._starts = torch.arange(size, device=batch.ids.device) * self._blocks
         place = (batch.ids * _WORDS + self._word).view(-1)
-        words = self._state.index_select(0, place).view(_WORDS, size)
+        words = self.state.index_select(0, place).view(_WORDS, size)
         averages, sketch, last = words.unbind()
         tick, last_share = self._clock_fields(last)
         energy, noise = averages.view(torch.float32).view(size, 2).unbind(1)
@@ -135,10 +135,10 @@ class NoiseEnergy:
         good = finite.all()
         if batch.repeats is None or not good:
             # A row left out keeps its figures, but what comes next does not follow what was kept.
-            old = self._state.index_select(0, place).view(_WORDS, size)
+            old = self.state.index_select(0, place).view(_WORDS, size)
             self._clock_fields(old[2])[0].bitwise_and_(~_Clock.KEPT)
             words = torch.where(finite, words, old)
-        self._state.scatter_(0, place, words.view(-1))
+        self.state.scatter_(0, place, words.view(-1))
         return ~good
 
     @staticmethod
