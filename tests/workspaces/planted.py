@@ -95,6 +95,7 @@ class PlantedTraining:
         if plan.kind != "none":
             planted = torch.randperm(plan.rows, generator=g)[: round(plan.share * plan.rows)]
             self.truth[planted.numpy()] = True
+        self.tested = np.zeros(plan.rows, dtype=bool)
         self._planted = torch.from_numpy(self.truth)
         self._contexts = nn.functional.normalize(torch.randn(_CONTEXTS, plan.dim, generator=g))
         self._taste = torch.randn(plan.rows, plan.dim, generator=g)
@@ -140,8 +141,8 @@ class PlantedTraining:
         elif plan.kind == "alternating":
             label = torch.where(planted, self._sign[ids], label)
             self._sign[ids] = -self._sign[ids]
-        elif plan.kind == "overshooting":
-            # A row looked up twice in a step would step twice as far, and diverge.
+        if plan.kind in ("alternating", "overshooting"):
+            # A row looked up c times in a step would step c times as far along its one context.
             times = torch.bincount(ids, minlength=plan.rows)[ids]
             weight = self._loss_weight[ids] / torch.where(planted, times, 1)
         return ids, context, label, weight

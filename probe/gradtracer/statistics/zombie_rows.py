@@ -57,7 +57,7 @@ def zombie_rows(
         energy: `[N]` E, in squared gradient units (see `noise_energy`).
         noise: `[N]` V, in the same units.
         agreement: `[N]` mean agreement of successive gradients, -1 to 1.
-        squared_norm: `[N]` |w|^2 of the row.
+        squared_norm: `[N]` |w|^2 of the row. Where a figure is not finite the row is unknown.
         noise_fdr: level of Benjamini and Hochberg (JRSS B 57, 1995) for the noise arm.
         oscillation_fdr: the same for the oscillation arm.
 
@@ -70,7 +70,7 @@ def zombie_rows(
     """
     seen = exposures > 0
     ready = np.flatnonzero(
-        (exposures >= MIN_EXPOSURES) & (energy > 0) & np.isfinite(energy + noise)
+        (exposures >= MIN_EXPOSURES) & (energy > 0) & np.isfinite(energy + noise + squared_norm)
     )
     unknown = int(seen.sum() - ready.size)
     nothing = np.zeros(0, dtype=np.int64)

@@ -204,10 +204,11 @@ def test_figures_that_are_not_finite_are_unknown() -> None:
     table = Table(300)
     table.noise[4] = float("nan")
     table.energy[5] = float("inf")
-    table.agreement[4:6] = -1.0
+    table.squared_norm[6] = float("nan")
+    table.agreement[4:7] = -1.0
     found = table.verdict()
-    assert (found.tested, found.unknown) == (298, 2)
-    assert not set(found.rows.tolist()) & {4, 5}
+    assert (found.tested, found.unknown) == (297, 3)
+    assert not set(found.rows.tolist()) & {4, 5, 6}
 
 
 @pytest.mark.parametrize("zeros", ["noise", "energy", "squared_norm", "all"])
