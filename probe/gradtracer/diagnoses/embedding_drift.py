@@ -13,7 +13,8 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     drift = figures.drift
     if drift is None:
         return None
-    error = (drift.interval[1] - drift.interval[0]) / (2 * 1.96)
+    # The upper limit may be cut off at 1.
+    error = (drift.value - drift.interval[0]) / 1.96
     confidence = probability_above(drift.value, error, settings.drift_share)
     if confidence < 0.95:
         return None

@@ -60,7 +60,8 @@ def unseen_rows(counts: Counts, halfway: Halfway | None = None) -> Unseen:
     the alternating sum is about nothing at all. So it is bounded by what was seen: a row of rate x
     (expected look-ups so far) is new after a share c of them with e^-cx - e^-x, and new in as many
     again with e^-x - e^-2x, which is at most 1/(1 - c) of that for every x. Hence no popularity law
-    brings more new rows than 1/(1 - c) of those that came since c.
+    brings more new rows than 1/(1 - c) of those that came since c. The figure with the lower upper
+    limit is given.
 
     Args:
         counts: `[N]` look-ups of each row. All zeros: everything is still to come.
@@ -75,11 +76,11 @@ def unseen_rows(counts: Counts, halfway: Halfway | None = None) -> Unseen:
     to_come = min(max(float((weight * frequency).sum()), 0.0), float(unseen))
     error = math.sqrt(max(1.0, float((weight**2 * frequency).sum()) + to_come))
     if halfway is not None:
-        bound = halfway.since / (1.0 - halfway.share)
-        if bound < to_come:
-            # Both the rows since and those to come are Poisson counts; none seen is not none ever.
-            spread = (halfway.since + 1.0) / (1.0 - halfway.share) ** 2 + bound
-            return Unseen(unseen, bound, math.sqrt(spread), look_ups)
+        bound = min(halfway.since / (1.0 - halfway.share), float(unseen))
+        # Both the rows since and those to come are Poisson counts; none seen is not none ever.
+        spread = math.sqrt((halfway.since + 1.0) / (1.0 - halfway.share) ** 2 + bound)
+        if bound + 1.96 * spread < to_come + 1.96 * error:
+            return Unseen(unseen, bound, spread, look_ups)
     return Unseen(unseen, to_come, error, look_ups)
 
 
