@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from gradtracer.analyzers.forward_hook import ForwardHook
+from gradtracer.analyzers.forward_hook import listen
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts, optimizer_facts
 from gradtracer.analyzers.table_figures import TableFigures, measure, observation
 from gradtracer.analyzers.table_observer import TableObserver
@@ -93,7 +93,6 @@ class EmbeddingTracker:
         self._auto_fix = AutoFix(run, self.name) if auto_fix else None
         self.audit_logger = self._auto_fix.audit if self._auto_fix is not None else None
         self.steps = 0
-        self._without_grad = 0
         self._active = run.observing
         self._measuring = threading.Lock()
         self._movement: MovementTotals | None = None
@@ -108,7 +107,7 @@ class EmbeddingTracker:
         )
         if not self._active:
             return
-        self._handle = embedding_layer.register_forward_hook(ForwardHook(self), with_kwargs=True)
+        self._stop_listening = listen(embedding_layer, self)
         add_watcher(self)
         run.attach(self, self._declaration(watch))
 
@@ -140,36 +139,14 @@ class EmbeddingTracker:
         return (self.layer.weight,)
 
     def looked_up(self, ids: torch.Tensor) -> None:
-        """Called after a forward pass that succeeded."""
-        if not (self._active and self.layer.training) or not self._is_training_pass(ids):
+        """Called after a forward pass in training that succeeded."""
+        if not self._active:
             return
         try:
             self._follow_parameter()
             self._observer.look_up(ids, trains=self._weight.requires_grad)
         except Exception:
             self._fail("counting look-ups")
-
-    def _is_training_pass(self, ids: torch.Tensor) -> bool:
-        """Whether a forward pass in training mode is a look-up of its own.
-
-        Activation checkpointing runs a forward twice, the second time within the backward pass:
-        that one counts only where the first ran without gradients (the reentrant kind). Tracing
-        for export runs it on tensors without content.
-        """
-        if type(ids) is not torch.Tensor:
-            return False
-        if not torch.is_grad_enabled():
-            self._without_grad += 1
-            return False
-        if torch.compiler.is_compiling():
-            # What follows cannot be traced, and would break the user's graph in two.
-            return True
-        # PyTorch has no public word for "inside a backward pass".
-        if torch._C._current_graph_task_id() != -1:  # pyright: ignore[reportPrivateUsage]
-            self._without_grad -= 1
-            return self._without_grad >= 0
-        self._without_grad = 0
-        return True
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Called right before the optimizer that holds the table steps."""
@@ -370,7 +347,7 @@ class EmbeddingTracker:
         """Stop observing; figures stay readable. A second call does nothing."""
         if self._active:
             self._active = False
-            self._handle.remove()
+            self._stop_listening()
             remove_watcher(self)
             self._observer.treatment = None
 
