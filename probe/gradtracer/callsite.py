@@ -70,7 +70,9 @@ def _stack(frame: FrameType | None, built: object = None) -> list[_Place]:
 
 
 def _is_foreign(frame: FrameType) -> bool:
-    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    # A module started by `python -m` is named __main__; its package is what it was.
+    names = frame.f_globals
+    package = str(names.get("__package__") or names.get("__name__", "")).partition(".")[0]
     return package in _FOREIGN
 
 
@@ -85,6 +87,11 @@ def _is_own_constructor(frame: FrameType, built: object) -> bool:
         and code.co_argcount > 0
         and frame.f_locals.get(code.co_varnames[0]) is built
     )
+
+
+def built_modules() -> list[nn.Module]:
+    """Every module alive that was built since recording began, in that order."""
+    return list(_built)
 
 
 def call_site() -> SourceSite:

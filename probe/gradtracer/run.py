@@ -54,6 +54,7 @@ class Run:
         settings: Settings | None = None,
         watch_site: SourceSite | None = None,
         total_steps: int | None = None,
+        automatic: bool = False,
     ) -> None:
         script = main_script()
         self.root = (root or project_root(script)).resolve()
@@ -66,6 +67,8 @@ class Run:
         self.observing = self.settings.enabled and not _in_data_loader_worker()
         self.outcome: RunOutcome | None = None
         self.total_steps = total_steps
+        self.automatic = automatic
+        """Begun without a call in the user's code, which ends when such a call comes."""
         self.loss: Any = None
         self.metrics: dict[str, Any] = {}
         self.trackers: list[Tracker] = []
@@ -228,6 +231,11 @@ def begin_run(run: Run) -> Run:
 def open_run() -> Run | None:
     """The process's run, if one is open."""
     return _current if _current is not None and _current.outcome is None else None
+
+
+def ever_begun() -> bool:
+    """Whether this process has had a run."""
+    return _current is not None
 
 
 def _detached(value: Any) -> Any:

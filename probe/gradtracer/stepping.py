@@ -6,7 +6,7 @@ Uses PyTorch's hooks that are common to all optimizers, so that no user need nam
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import torch
@@ -35,6 +35,7 @@ class StepWatcher(Protocol):
 
 
 _watchers: list[weakref.ref[StepWatcher]] = []
+_newcomers: list[Callable[[Optimizer], None]] = []
 _handles: list[RemovableHandle] = []
 _matches: weakref.WeakKeyDictionary[
     Optimizer, tuple[tuple[int, ...], list[weakref.ref[StepWatcher]]]
@@ -43,18 +44,29 @@ _matches: weakref.WeakKeyDictionary[
 
 def add_watcher(watcher: StepWatcher) -> None:
     """Begin to tell `watcher`; it is held weakly."""
+    _install()
+    _watchers.append(weakref.ref(watcher))
+    forget_matches()
+
+
+def when_an_optimizer_first_steps(callback: Callable[[Optimizer], None]) -> None:
+    """Call `callback(optimizer)` right before a first step; maybe more than once, never raising."""
+    _install()
+    _newcomers.append(callback)
+
+
+def _install() -> None:
+    # Not while PyTorch goes through its hooks: the first call must come before any step.
     if not _handles:
         _handles.append(register_optimizer_step_pre_hook(_before))
         _handles.append(register_optimizer_step_post_hook(_after))
-    _watchers.append(weakref.ref(watcher))
-    forget_matches()
 
 
 def remove_watcher(watcher: StepWatcher) -> None:
     """Stop telling it; with the last one the hooks go too."""
     _watchers[:] = [ref for ref in _watchers if ref() not in (None, watcher)]
     forget_matches()
-    if not _watchers:
+    if not _watchers and not _newcomers:
         for handle in _handles:
             handle.remove()
         _handles.clear()
@@ -84,6 +96,8 @@ def _watchers_of(optimizer: Optimizer) -> list[weakref.ref[StepWatcher]]:
     known = _matches.get(optimizer)
     if known is not None and known[0] == shape:
         return known[1]
+    for callback in _newcomers:
+        callback(optimizer)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     matching = [
         ref

@@ -12,7 +12,7 @@ from gradtracer.callsite import call_site, locate_modules
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.project import main_script, project_root
 from gradtracer.run import Run, begin_run, open_run
-from gradtracer.settings import load_settings
+from gradtracer.settings import Settings, load_settings
 from gradtracer_schemas import SourceSite
 
 _log = logging.getLogger("gradtracer")
@@ -54,12 +54,35 @@ def watch(
     merged = load_settings(
         project_root(main_script()), auto_fix=auto_fix, track_interval=track_interval, **settings
     )
+    run = join_or_begin(merged, site, total_steps=total_steps)
+    observe(model, run, settings=merged, site=site, optimizer=optimizer)
+    return run
+
+
+def join_or_begin(settings: Settings, site: SourceSite, *, total_steps: int | None = None) -> Run:
+    """The open run; a new one when there is none, or when `site` is the line that began it."""
     run = open_run()
-    if run is not None and _same_line(run.watch_site, site):
+    if run is not None and run.automatic:
+        run.finish(reason="the script calls GradTracer itself")
+    elif run is not None and _same_line(run.watch_site, site):
         run.finish(reason="watch was called again on the same line")
-        run = None
-    if run is None:
-        run = begin_run(Run(settings=merged, watch_site=site, total_steps=total_steps))
+    if run is None or run.outcome is not None:
+        run = begin_run(Run(settings=settings, watch_site=site, total_steps=total_steps))
+    return run
+
+
+def observe(
+    model: nn.Module,
+    run: Run,
+    *,
+    settings: Settings,
+    site: SourceSite,
+    optimizer: Optimizer | None = None,
+) -> None:
+    """Put what can be observed in `model` under observation of `run`, what it has already apart.
+
+    `site` is the line that asked for it.
+    """
     tables = {
         path: module
         for path, module in model.named_modules()
@@ -72,18 +95,20 @@ def watch(
         )
     elif optimizer is not None:
         _check_optimizer(optimizer, tables)
+    observed = {id(getattr(tracker, "layer", None)) for tracker in run.trackers}
     sites = locate_modules(model)
     for path, module in tables.items():
+        if id(module) in observed:
+            continue
         EmbeddingTracker(
             module,
             name=path or "embedding",
-            auto_fix=merged.auto_fix,
-            track_interval=merged.track_interval,
+            auto_fix=settings.auto_fix,
+            track_interval=settings.track_interval,
             run=run,
             site=sites[path],
             watch_site=site,
         )
-    return run
 
 
 def _same_line(one: SourceSite, other: SourceSite) -> bool:
