@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from gradtracer.analyzers.embedding import EmbeddingTracker
-from gradtracer.analyzers.forward_hook import ForwardHook
+from gradtracer.analyzers.forward_hook import listen
 from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.run import Run
 from gradtracer.settings import Settings
@@ -84,11 +84,11 @@ def compare(training: Training, tracker: EmbeddingTracker, *, steps: int, pairs:
     extra: list[float] = []
 
     def observed() -> float:
-        handle = training.table.register_forward_hook(ForwardHook(tracker), with_kwargs=True)
+        stop = listen(training.table, tracker)
         add_watcher(tracker)
         seconds = training.train(steps)
         remove_watcher(tracker)
-        handle.remove()
+        stop()
         return seconds
 
     for turn in range(pairs):
@@ -138,7 +138,7 @@ def measure(rows: int, batch: int, intervals: list[int], pairs: int, folder: Pat
             training = Training(rows, batch)
             tracker = EmbeddingTracker(training.table, track_interval=interval, run=run)
             training.train(steps)
-            tracker._handle.remove()
+            tracker._stop_listening()
             remove_watcher(tracker)
             observer = tracker._observer
             far = 10**9
