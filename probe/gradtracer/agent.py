@@ -27,13 +27,10 @@ class AgentExporter:
             save: also write it beside the journal, as `<layer>.json`.
         """
         from gradtracer.analyzers.table_report import summarize
-        from gradtracer.diagnoses.book import DiagnosisBook
 
         figures = tracker.figures()
         summary = summarize(figures)
-        book = DiagnosisBook(tracker.run.id, tracker.name, tracker.site, {})
-        book.update(tracker.findings(figures), tracker.run.step, final=True)
-        diagnostics: Any = [msgspec.to_builtins(diagnosis) for diagnosis in book.active]
+        diagnostics: Any = [msgspec.to_builtins(found) for found in tracker.diagnose(figures)]
         if not diagnostics:
             diagnostics = {
                 "status": "HEALTHY: no test finds anything wrong with this table "

@@ -10,8 +10,9 @@ import threading
 import traceback
 import weakref
 from types import FrameType, TracebackType
-from typing import Protocol
+from typing import NoReturn, Protocol
 
+from gradtracer.project import is_library_file
 from gradtracer_schemas import FailurePlace, RunOutcome
 
 _MAX_MESSAGE = 2_000
@@ -19,6 +20,9 @@ _MAX_MESSAGE = 2_000
 
 class Endable(Protocol):
     """What this module ends."""
+
+    step: int
+    """Optimizer steps done."""
 
     def finish(
         self, outcome: RunOutcome = ..., reason: str = ..., failure: FailurePlace | None = ...
@@ -33,6 +37,9 @@ class Endable(Protocol):
 
 _open_runs: weakref.WeakSet[Endable] = weakref.WeakSet()
 _crash: list[tuple[RunOutcome, str, FailurePlace | None]] = []
+_exits: weakref.WeakKeyDictionary[Endable, int] = weakref.WeakKeyDictionary()
+"""At which step each run was when `sys.exit` was called with a status that says failure."""
+_exit_reason: list[str] = []
 _installed = False
 
 
@@ -51,13 +58,17 @@ def _install() -> None:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_in_child)
     _chain_excepthook()
+    _chain_exit()
     _chain_sigterm()
 
 
 def _at_exit() -> None:
     outcome, reason, failure = _crash[-1] if _crash else ("finished", "", None)
     for run in list(_open_runs):
-        run.finish(outcome, reason, failure)
+        if not _crash and _exits.get(run) == run.step:
+            run.finish("failed", _exit_reason[-1])
+        else:
+            run.finish(outcome, reason, failure)
 
 
 def _in_child() -> None:
@@ -77,6 +88,20 @@ def _chain_excepthook() -> None:
         previous(kind, error, trace)
 
     sys.excepthook = hook
+
+
+def _chain_exit() -> None:
+    previous = sys.exit
+
+    def leave(status: str | int | None = None, /) -> NoReturn:
+        if status is not None and status != 0:
+            # Only remembered: the exception may be caught, and training go on.
+            _exit_reason.append(f"sys.exit({status!r})"[:200])
+            for run in list(_open_runs):
+                _exits[run] = run.step
+        previous(status)
+
+    sys.exit = leave
 
 
 def _chain_sigterm() -> None:
@@ -99,15 +124,11 @@ def failure_place(error: BaseException, trace: TracebackType | None) -> FailureP
     """Exception with the innermost frame in code that is not an installed library's."""
     file, line = "", 0
     for frame in traceback.extract_tb(trace):
-        if not _is_library(frame.filename):
+        if not is_library_file(frame.filename):
             file, line = frame.filename, frame.lineno or 0
     return FailurePlace(
         exception=type(error).__name__, message=str(error)[:_MAX_MESSAGE], file=file, line=line
     )
-
-
-def _is_library(file: str) -> bool:
-    return "site-packages" in file or file.startswith((sys.prefix, sys.base_prefix, "<frozen"))
 
 
 def _one_line(kind: type[BaseException], error: BaseException) -> str:

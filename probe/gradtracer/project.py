@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 import time
+from functools import lru_cache
 from pathlib import Path
 
 FOLDER = ".gradtracer"
@@ -17,9 +19,26 @@ def main_script() -> Path | None:
     if not isinstance(file, str):
         return None
     script = Path(file).resolve()
-    if script.is_relative_to(Path(sys.prefix).resolve()) or not script.is_file():
-        return None
-    return script
+    return script if script.is_file() and not is_library_file(script) else None
+
+
+def is_library_file(file: str | Path) -> bool:
+    """Whether a file belongs to Python itself or to an installed distribution.
+
+    By the interpreter's own folders for those, not by its prefix: a project may lie below that.
+    """
+    if str(file).startswith("<"):
+        return True
+    path = Path(file)
+    return any(path.is_relative_to(folder) for folder in _library_folders())
+
+
+@lru_cache(maxsize=1)
+def _library_folders() -> tuple[Path, ...]:
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+    named = [Path(path) for kind, path in sysconfig.get_paths().items() if kind in kinds]
+    # A virtual environment takes the standard library from the interpreter it was made from.
+    return tuple(dict.fromkeys([*named, *(folder.resolve() for folder in named)]))
 
 
 def project_root(script: Path | None) -> Path:

@@ -73,7 +73,8 @@ class Run:
         self.metrics: dict[str, Any] = {}
         self.trackers: list[Tracker] = []
         self._names: set[str] = set()
-        self._clock: weakref.ref[Tracker] | None = None
+        self._clock: weakref.ref[object] | None = None
+        self._waiting: weakref.ref[object] | None = None
         self._forgotten = False
         self._faulty = False
         self._stream: EventStream | None = None
@@ -105,7 +106,7 @@ class Run:
                     "torch": str(getattr(sys.modules.get("torch"), "__version__", "")),
                 },
                 watch=self.watch_site,
-                world_size=int(os.environ.get("WORLD_SIZE", "1") or 1),
+                world_size=_number_in_environment("WORLD_SIZE", 1),
             ),
         )
         self._reporting = Reporting(self, stream)
@@ -149,13 +150,21 @@ class Run:
         self._names.add(unique)
         return unique
 
-    def stepped(self, tracker: Tracker) -> None:
-        """A tracker saw an optimizer step; the first tracker that does is the run's clock."""
+    def stepped(self, source: object) -> None:
+        """An optimizer stepped, or a tracker was told of a step made by hand.
+
+        The first source is the run's clock. Another takes over when it steps twice while the clock
+        stands still: a second phase of training, or the quicker of two optimizers.
+        """
         clock = self._clock() if self._clock is not None else None
-        if clock is None:
-            self._clock = weakref.ref(tracker)
-        if clock is None or clock is tracker:
-            self.step += 1
+        if clock is source:
+            self._waiting = None
+        elif clock is None or (self._waiting is not None and self._waiting() is source):
+            self._clock, self._waiting = weakref.ref(source), None
+        else:
+            self._waiting = weakref.ref(source)
+            return
+        self.step += 1
 
     def log(self, loss: Any = None, **metrics: Any) -> None:
         """Show loss and metrics beside the progress.
@@ -246,10 +255,14 @@ def _rank() -> int:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return int(distributed.get_rank())
+    return _number_in_environment("RANK", 0)
+
+
+def _number_in_environment(name: str, default: int) -> int:
     try:
-        return int(os.environ.get("RANK", "0"))
+        return int(os.environ.get(name, default))
     except ValueError:
-        return 0
+        return default
 
 
 def _in_data_loader_worker() -> bool:

@@ -34,6 +34,15 @@ class StepWatcher(Protocol):
         ...
 
 
+class StepCounter(Protocol):
+    """Something that counts optimizer steps, whatever they step on."""
+
+    def stepped(self, source: object) -> None:
+        """`source`, an optimizer, has stepped; never raises."""
+        ...
+
+
+_counters: list[weakref.ref[StepCounter]] = []
 _watchers: list[weakref.ref[StepWatcher]] = []
 _newcomers: list[Callable[[Optimizer], None]] = []
 _handles: list[RemovableHandle] = []
@@ -62,11 +71,19 @@ def _install() -> None:
         _handles.append(register_optimizer_step_post_hook(_after))
 
 
+def count_steps(counter: StepCounter) -> None:
+    """Tell `counter` of every optimizer's steps; it is held weakly, and told once."""
+    if all(ref() is not counter for ref in _counters):
+        _install()
+        _counters[:] = [ref for ref in _counters if ref() is not None]
+        _counters.append(weakref.ref(counter))
+
+
 def remove_watcher(watcher: StepWatcher) -> None:
     """Stop telling it; with the last one the hooks go too."""
     _watchers[:] = [ref for ref in _watchers if ref() not in (None, watcher)]
     forget_matches()
-    if not _watchers and not _newcomers:
+    if not _watchers and not _newcomers and not any(ref() for ref in _counters):
         for handle in _handles:
             handle.remove()
         _handles.clear()
@@ -89,6 +106,10 @@ def _after(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         watcher = ref()
         if watcher is not None:
             watcher.after_step(optimizer)
+    for ref in _counters:
+        counter = ref()
+        if counter is not None:
+            counter.stepped(optimizer)
 
 
 def _watchers_of(optimizer: Optimizer) -> list[weakref.ref[StepWatcher]]:

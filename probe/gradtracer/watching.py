@@ -13,6 +13,7 @@ from gradtracer.exceptions import NothingToWatch
 from gradtracer.project import main_script, project_root
 from gradtracer.run import Run, begin_run, open_run
 from gradtracer.settings import Settings, load_settings
+from gradtracer.stepping import count_steps
 from gradtracer_schemas import SourceSite
 
 _log = logging.getLogger("gradtracer")
@@ -88,6 +89,8 @@ def observe(
         for path, module in model.named_modules()
         if isinstance(module, nn.Embedding | nn.EmbeddingBag)
     }
+    if run.observing:
+        count_steps(run)
     if not tables:
         _log.warning(
             "%s holds no nn.Embedding or nn.EmbeddingBag: there is nothing to observe in it yet",

@@ -105,6 +105,16 @@ def test_named_rows_are_treated_but_for_the_held_out_share_and_all_is_said(run: 
     assert audited["num_affected"] == len(treated)
 
 
+@pytest.mark.parametrize("auto_fix", [False, True])
+def test_what_is_on_is_not_offered(run: Run, auto_fix: bool):
+    table = nn.Embedding(400, 16)
+    tracker = EmbeddingTracker(table, auto_fix=auto_fix, run=run)
+    alternate(table, tracker, steps=40, bad=40)
+    (zombies,) = [found for found in tracker.findings() if found.type == "ZOMBIE_EMBEDDINGS"]
+    assert ("enable-auto-fix" in {offer.fix for offer in zombies.fixes}) is not auto_fix
+    assert ("already" in zombies.action) is auto_fix
+
+
 def test_a_row_keeps_its_arm(run: Run):
     table = nn.Embedding(400, 16)
     tracker = EmbeddingTracker(table, run=run)

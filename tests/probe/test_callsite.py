@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 from torch import nn
 
 import gradtracer
@@ -192,7 +191,19 @@ def test_a_collected_module_leaves_nothing_behind():
 
 
 def test_recording_changes_no_initial_weight():
-    torch.manual_seed(0)
-    assert torch.equal(
-        nn.Embedding(3, 2).weight, torch.manual_seed(0) and nn.Embedding(3, 2).weight
+    code = (
+        "{}import torch; torch.manual_seed(0); "
+        "m = torch.nn.Sequential(torch.nn.Embedding(3, 2), torch.nn.Linear(2, 2)); "
+        "print([p.tolist() for p in m.parameters()])"
     )
+    with_us, without = (
+        subprocess.run(
+            [sys.executable, "-c", code.format(first)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+        for first in ("import gradtracer; ", "")
+    )
+    assert with_us == without

@@ -238,6 +238,22 @@ def test_the_export_keeps_the_originals_keys_and_adds_evidence_and_site(run: Run
     assert dead["id"] == f"DEAD_EMBEDDINGS:item_emb@{run.id}"
 
 
+def test_the_export_says_what_the_stream_says(run: Run):
+    model = Table(rows=400)
+    tracker = EmbeddingTracker(model.item_emb, run=run)
+    train(model, torch.optim.Adam(model.parameters()), batches(200, rows=100))
+    tracker.publish()
+    tracker.publish()
+    train(model, torch.optim.Adam(model.parameters()), batches(10, rows=100))
+    streamed = {found.type: found for found in tracker.diagnoses}
+    report = json.loads(AgentExporter.export_embedding(tracker))["gradtracer_embedding_report"]
+    assert {found["type"] for found in report["diagnostics"]} == set(streamed)
+    for found in report["diagnostics"]:
+        kept = streamed[found["type"]]
+        assert (found["id"], found["first_step"]) == (kept.id, kept.first_step)
+        assert found["related"]["watch"]["frames"][0]["text"].startswith("tracker = Embedd")
+
+
 def test_a_healthy_table_says_so_plainly(run: Run):
     model = Table(sparse=True)
     tracker = EmbeddingTracker(model.item_emb, run=run)

@@ -95,6 +95,33 @@ def test_a_handler_of_the_users_own_stays_in_charge_of_sigterm(script, terminate
     )
     script.wait_for(process, lambda: script.journal_holds(b'"observation"'))
     assert terminate(process, signal.SIGTERM) == 7
+    ended = script.events()[-1].body
+    assert (ended.outcome, ended.reason) == ("failed", "sys.exit(7)")
+
+
+@pytest.mark.parametrize("status", ["3", "'no such file'"])
+def test_leaving_with_a_status_of_failure_is_a_failure(script, status: str):
+    done = script.run(
+        "gradtracer.watch(net, optimizer=optimizer)\n"
+        "train(net, optimizer, 3)\n"
+        f"sys.exit({status})\n"
+    )
+    assert done.returncode == (3 if status == "3" else 1)
+    ended = script.events()[-1].body
+    assert (ended.outcome, ended.reason) == ("failed", f"sys.exit({status})")
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "sys.exit(0)",
+        "sys.exit()",
+        "try:\n    sys.exit(2)\nexcept SystemExit:\n    train(net, optimizer, 1)",
+    ],
+)
+def test_leaving_well_or_not_leaving_after_all_is_no_failure(script, leave: str):
+    done = script.run(f"gradtracer.watch(net, optimizer=optimizer)\n{leave}\n")
+    assert done.returncode == 0, done.stderr
     assert script.events()[-1].body.outcome == "finished"
 
 

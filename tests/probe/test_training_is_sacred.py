@@ -175,6 +175,43 @@ def test_another_rank_observes_and_streams_nothing(script):
     assert not script.run_folders
 
 
+def test_odd_values_of_a_launchers_variables_are_no_reason_to_stop(script):
+    done = script.run(
+        "gradtracer.watch(net, optimizer=optimizer)\nprint('trained')\n",
+        WORLD_SIZE="many",
+        RANK="first",
+    )
+    assert done.stdout == "trained\n", done.stderr
+
+
+def test_steps_are_counted_whatever_they_step_on(script):
+    script.run(
+        "net.item_emb.weight.requires_grad_(False)\n"
+        "head = nn.Linear(8, 1)\n"
+        "first = torch.optim.SGD(head.parameters(), lr=0.1)\n"
+        "run = gradtracer.watch(net)\n"
+        "for _ in range(7):\n"
+        "    head(net.item_emb(torch.arange(20))).mean().backward()\n"
+        "    first.step()\n"
+        "second = torch.optim.Adam(head.parameters())\n"
+        "for _ in range(5):\n"
+        "    second.step()\n"
+    )
+    # The first step of the second phase is what shows that the first is over.
+    assert script.events()[-1].step == 11
+
+
+def test_of_two_optimizers_in_turn_one_is_the_clock(script):
+    script.run(
+        "other = torch.optim.Adam(nn.Linear(2, 2).parameters())\n"
+        "gradtracer.watch(net, optimizer=optimizer)\n"
+        "for _ in range(6):\n"
+        "    train(net, optimizer, 1)\n"
+        "    other.step()\n"
+    )
+    assert script.events()[-1].step == 6
+
+
 def test_a_copied_or_saved_model_is_not_observed(script):
     done = script.run(
         "import copy, io\n"

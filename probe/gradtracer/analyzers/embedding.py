@@ -30,7 +30,7 @@ from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.statistics.movement import MovementTotals
-from gradtracer.stepping import add_watcher, forget_matches, remove_watcher
+from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
 from gradtracer_schemas import (
     Diagnosis,
     LayerWatched,
@@ -109,6 +109,7 @@ class EmbeddingTracker:
             return
         self._stop_listening = listen(embedding_layer, self)
         add_watcher(self)
+        count_steps(run)
         run.attach(self, self._declaration(watch))
 
     def _observe(self) -> TableObserver:
@@ -168,7 +169,6 @@ class EmbeddingTracker:
             with torch.no_grad():
                 self._observer.after_step(self._weight)
             self.steps += 1
-            self.run.stepped(self)
         except Exception:
             self._fail("following the update")
 
@@ -234,6 +234,8 @@ class EmbeddingTracker:
         earlier = [rank for step, rank in self._ranks if step <= 0.75 * self.steps]
         return figures._replace(
             optimizer=self._facts,
+            trainable=self._weight.requires_grad,
+            auto_fix=self.auto_fix,
             earlier_rank=earlier[-1] if earlier else None,
         )
 
@@ -262,6 +264,10 @@ class EmbeddingTracker:
             for examine in EMBEDDING
             if (finding := examine(figures, self.run.settings)) is not None
         ]
+
+    def diagnose(self, figures: TableFigures) -> list[Diagnosis]:
+        """`findings` as the stream would carry them, with ids and places."""
+        return self._book.preview(self.findings(figures), self.run.step)
 
     @property
     def diagnoses(self) -> list[Diagnosis]:

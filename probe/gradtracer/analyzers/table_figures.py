@@ -47,6 +47,9 @@ class TableFigures(NamedTuple):
     nonfinite_steps: int
     movement: MovementTotals
     optimizer: OptimizerFacts | None = None
+    trainable: bool = True
+    auto_fix: bool = False
+    """Whether the updates of zombie rows are shrunk already."""
     earlier_rank: float | None = None
     """Effective rank at the latest report before three quarters of the steps so far."""
 

@@ -83,6 +83,14 @@ class DiagnosisBook:
                 )
         return changes
 
+    def preview(self, findings: Sequence[Finding], step: int) -> list[Diagnosis]:
+        """The findings as diagnoses, without taking them in."""
+        return [
+            self._diagnosis(finding, active.first_step if active is not None else step)
+            for finding in findings
+            for active in [self._active.get(finding.type)]
+        ]
+
     def _diagnosis(self, finding: Finding, first_step: int) -> Diagnosis:
         return Diagnosis(
             id=f"{finding.type}:{self._layer}@{self._run}",

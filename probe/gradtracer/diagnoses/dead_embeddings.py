@@ -39,7 +39,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             f"{unseen.to_come:,.0f} of them; {unseen.dead:,.0f} ({share:.1%} of the table) would "
             "stay untouched."
         ),
-        implies="They keep their initial random values, cost memory, and are served as noise.",
+        implies=_fate(figures),
         action=(
             "Size the table by the ids that occur, or map the ids that occur to a dense range; "
             "serve a default vector for ids never trained."
@@ -62,4 +62,20 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             count=int(never.size), of=figures.rows, sample=[int(r) for r in never[:MAX_SAMPLE]]
         ),
         fixes=[suppress()],
+    )
+
+
+def _fate(figures: TableFigures) -> str:
+    """What the values of rows that no example reaches are."""
+    if not figures.trainable:
+        return "The table is frozen: these rows are stored and, for these data, never used."
+    optimizer = figures.optimizer
+    if optimizer is not None and optimizer.weight_decay > 0:
+        return (
+            f"No example moves them; weight_decay={optimizer.weight_decay:g} alone may, towards "
+            "zero. They cost memory, and what they are served as was never learned."
+        )
+    return (
+        "They keep the values they began with, cost memory, and are served as something that was "
+        "never learned here."
     )

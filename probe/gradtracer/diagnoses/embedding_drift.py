@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
+from gradtracer.diagnoses.weight_decay import reduce_decay, smaller_decay
 from gradtracer.settings import Settings
 from gradtracer_schemas import Evidence
 
@@ -18,6 +19,14 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     confidence = probability_above(drift.value, error, settings.drift_share)
     if confidence < 0.95:
         return None
+    optimizer, remedy, fixes = figures.optimizer, "", [suppress()]
+    decays = optimizer is not None and optimizer.weight_decay > 0
+    if optimizer is not None and decays:
+        remedy = (
+            f"Try weight_decay={smaller_decay(optimizer):g} first: decay shrinks every row at "
+            "every step. If rows still drift: "
+        )
+        fixes.insert(0, reduce_decay(optimizer, preferred=True))
     return Finding(
         type="EMBEDDING_DRIFT",
         severity="information",
@@ -27,12 +36,13 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             "not touch."
         ),
         implies=(
-            "Momentum or decay of a dense optimizer keeps pushing rows long after their last "
-            "example."
+            f"{'Weight decay and momentum' if decays else 'Momentum'} of a dense optimizer move "
+            "rows at every step, long after their last example."
         ),
-        action=(
-            "Give the table sparse=True and torch.optim.SparseAdam, or lower the momentum of its "
-            "parameter group."
+        action=remedy
+        + (
+            "Give the table sparse=True and an optimizer of its own, torch.optim.SparseAdam, "
+            "beside the one for the rest of the model; or lower its momentum."
         ),
         expected_effect="Rare rows stay where their examples put them; a step costs less.",
         risk="SparseAdam has no weight decay, and the effective learning rate of rare rows rises.",
@@ -47,5 +57,5 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
                 test="ratio over steps, delta-method variance",
             )
         ],
-        fixes=[suppress()],
+        fixes=fixes,
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
+from gradtracer.diagnoses.weight_decay import reduce_decay, smaller_decay
 from gradtracer.settings import Settings
 from gradtracer_schemas import Evidence, FixOffer
 
@@ -36,14 +37,11 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         offer = FixOffer(
             fix="reduce-embedding-dim",
             parameters={"embedding_dim": narrower},
-            preferred=decay.smaller is None,
+            preferred=decay.offer is None,
         )
         fixes.insert(0, offer)
-    if decay.smaller is not None:
-        offer = FixOffer(
-            fix="reduce-weight-decay", parameters={"weight_decay": decay.smaller}, preferred=True
-        )
-        fixes.insert(0, offer)
+    if decay.offer is not None:
+        fixes.insert(0, decay.offer)
     return Finding(
         type="REPRESENTATION_COLLAPSE",
         severity="warning",
@@ -93,8 +91,7 @@ class _Decay(NamedTuple):
     cause: str = ""
     remedy: str = ""
     effect: str = ""
-    smaller: float | None = None
-    """Decay to try: a tenth."""
+    offer: FixOffer | None = None
 
 
 def _coupled_decay(figures: TableFigures) -> _Decay:
@@ -102,18 +99,17 @@ def _coupled_decay(figures: TableFigures) -> _Decay:
     if optimizer is None or not optimizer.coupled or optimizer.weight_decay <= 0:
         return _Decay()
     setting = f"weight_decay={optimizer.weight_decay:g}"
-    smaller = float(f"{optimizer.weight_decay / 10:.3g}")
     return _Decay(
         cause=(
             f" {optimizer.name} adds {setting} to the gradient and divides by the gradient's own "
             "scale, so rows with small gradients are pulled to zero at nearly the full step."
         ),
         remedy=(
-            f"First try weight_decay={smaller:g}, or torch.optim.AdamW, which decouples it. If the "
-            "rank stays low: "
+            f"First try weight_decay={smaller_decay(optimizer):g}, or torch.optim.AdamW, which "
+            "decouples it. If the rank stays low: "
         ),
         effect="With less decay the rank rises and rare rows keep what they learned. ",
-        smaller=smaller,
+        offer=reduce_decay(optimizer, preferred=True),
     )
 
 

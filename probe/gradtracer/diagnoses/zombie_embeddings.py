@@ -38,7 +38,12 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         ),
         action=(
             "Look at the examples behind the named rows. If they alternate, lower the learning "
-            "rate of this table; auto_fix=True shrinks the updates of these rows alone."
+            "rate of this table; "
+            + (
+                "auto_fix is shrinking the updates of these rows already."
+                if figures.auto_fix
+                else "auto_fix=True shrinks the updates of these rows alone."
+            )
         ),
         expected_effect=(
             "Smaller steps on the named rows, other rows untouched. Expect little change in "
@@ -63,5 +68,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         rows=Rows(
             count=named, of=verdict.tested, sample=[int(r) for r in verdict.rows[:MAX_SAMPLE]]
         ),
-        fixes=[FixOffer(fix="enable-auto-fix", preferred=True), suppress()],
+        fixes=[suppress()]
+        if figures.auto_fix
+        else [FixOffer(fix="enable-auto-fix", preferred=True), suppress()],
     )
