@@ -136,8 +136,9 @@ async def propose(editor: Editor, console: Console) -> bool:
             if action.edit is None:
                 continue
             console.print(f"\nfirst proposed fix, for {diagnostic.code}: [bold]{action.title}[/]")
-            patch = Syntax(diff_of(action.edit), "diff", background_color="default", word_wrap=True)
-            console.print(patch)
+            patch = Syntax(diff_of(action.edit), "diff", background_color="default")
+            # as it is, so that it can be copied
+            console.print(patch, soft_wrap=True)
             return True
     console.print("no fix was proposed")
     return False

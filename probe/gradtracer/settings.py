@@ -7,6 +7,7 @@ environment variables `GRADTRACER_<NAME>`.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import tomllib
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Annotated, Any
 import msgspec
 
 from gradtracer.exceptions import SettingsError
+
+_log = logging.getLogger("gradtracer")
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -62,17 +65,30 @@ def load_settings(root: Path, **arguments: object) -> Settings:
     Raises:
         SettingsError: unknown name (the nearest one is named) or a value that does not fit.
     """
-    merged: dict[str, Any] = dict(_from_pyproject(root))
-    merged.update({name: value for name, value in arguments.items() if value is not None})
-    merged.update(_from_environment())
-    for name in merged:
-        if name not in Settings.__struct_fields__:
-            near = difflib.get_close_matches(name, Settings.__struct_fields__, n=1, cutoff=0.0)
-            raise SettingsError(f"unknown setting {name!r}; the nearest valid one is {near[0]!r}")
+    sources = {
+        "[tool.gradtracer] in pyproject.toml": _from_pyproject(root),
+        "arguments": {name: value for name, value in arguments.items() if value is not None},
+        "environment": _from_environment(),
+    }
+    merged: dict[str, Any] = {}
+    for source, given in sources.items():
+        for name, value in given.items():
+            merged[name] = _checked(name, value, source)
+    return msgspec.convert(merged, Settings, strict=False)
+
+
+def _checked(name: str, value: Any, source: str) -> Any:
+    if name not in Settings.__struct_fields__:
+        near = difflib.get_close_matches(name, Settings.__struct_fields__, n=1, cutoff=0.0)
+        raise SettingsError(f"unknown setting {name!r}; the nearest valid one is {near[0]!r}")
     try:
-        return msgspec.convert(merged, Settings, strict=False)
+        msgspec.convert({name: value}, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"gradtracer settings: {error}") from None
+        place = f"GRADTRACER_{name.upper()}" if source == "environment" else f"{name} ({source})"
+        example = Settings.__struct_defaults__[Settings.__struct_fields__.index(name)]
+        wanted = str(error).partition(" - at ")[0]
+        raise SettingsError(f"{place} = {value!r}: {wanted}; e.g. {example!r}") from None
+    return value
 
 
 def _from_pyproject(root: Path) -> dict[str, Any]:
@@ -93,9 +109,15 @@ def _from_pyproject(root: Path) -> dict[str, Any]:
 
 
 def _from_environment() -> dict[str, str]:
+    prefix = "GRADTRACER_"
     found: dict[str, str] = {}
-    for name in Settings.__struct_fields__:
-        value = os.environ.get(f"GRADTRACER_{name.upper()}")
-        if value is not None:
+    for variable, value in os.environ.items():
+        name = variable.removeprefix(prefix).lower()
+        if not variable.startswith(prefix):
+            continue
+        if name in Settings.__struct_fields__:
             found[name] = value
+        elif near := difflib.get_close_matches(name, Settings.__struct_fields__, n=1, cutoff=0.8):
+            # Others may use the prefix for things of their own, so this is no error.
+            _log.warning("%s is no setting; did you mean %s%s?", variable, prefix, near[0].upper())
     return found

@@ -27,8 +27,29 @@ def test_an_unknown_name_is_answered_with_the_nearest(tmp_path: Path):
 
 
 def test_a_value_that_does_not_fit_says_where_and_what_was_expected(tmp_path: Path):
-    with pytest.raises(SettingsError, match=r"Expected `int` >= 1 - at `\$.track_interval`"):
+    with pytest.raises(
+        SettingsError, match=r"track_interval \(arguments\) = 0: Expected `int` >= 1; e.g. 10"
+    ):
         load_settings(tmp_path, track_interval=0)
+
+
+def test_a_variable_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GRADTRACER_TRACK_INTERVAL", "abc")
+    with pytest.raises(
+        SettingsError, match=r"GRADTRACER_TRACK_INTERVAL = 'abc': Expected `int`.*; e.g. 10"
+    ):
+        load_settings(tmp_path)
+
+
+def test_a_variable_that_was_mistyped_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("GRADTRACER_TRAK_INTERVAL", "5")
+    monkeypatch.setenv("GRADTRACER_DATA", "/data")
+    assert load_settings(tmp_path) == Settings()
+    assert [record.getMessage() for record in caplog.records] == [
+        "GRADTRACER_TRAK_INTERVAL is no setting; did you mean GRADTRACER_TRACK_INTERVAL?"
+    ]
 
 
 @pytest.mark.parametrize("content", ["not toml [", "[tool]\ngradtracer = 3\n"])

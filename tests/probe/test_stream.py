@@ -146,6 +146,31 @@ def test_a_reader_without_the_key_hears_nothing(stream: EventStream):
     assert refused
 
 
+def test_a_journal_deleted_under_a_live_run_begins_again_with_what_opened_it(
+    stream: EventStream, caplog
+):
+    import shutil
+
+    from gradtracer_schemas import LayerWatched, LayerWatchedEvent, RunStarted, RunStartedEvent
+
+    stream.open(publish=True)
+    started = RunStarted(root="/r", script="s.py", argv=[], pid=1, host="here")
+    layer = LayerWatched(layer="a", type="Embedding", shape=[2, 2], dtype="float32", device="cpu")
+    stream.submit(RunStartedEvent, started, 0)
+    stream.submit(LayerWatchedEvent, layer, 0)
+    stream.submit(InterventionEvent, intervention(1), 1)
+    stream.drain(0)
+    shutil.rmtree(stream.folder)
+    stream.submit(InterventionEvent, intervention(2), 2)
+    stream.submit(InterventionEvent, intervention(3), 3)
+    stream.drain(0)
+    stream.submit(InterventionEvent, intervention(4), 4)
+    assert (stream.folder / "connection.json").exists()
+    stream.close()
+    assert [event.seq for event in journal(stream)] == [0, 1, 3, 4, 5]
+    assert caplog.text.count("was deleted") == 1
+
+
 def test_lost_events_are_counted_when_there_is_nowhere_to_write(tmp_path: Path):
     (tmp_path / "file").write_text("")
     stream = EventStream("run", tmp_path / "file" / "run", rank=0, pid=1, host="here")

@@ -25,6 +25,11 @@ class JournalWriter:
         while content:
             content = content[os.write(self._fd, content) :]
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was deleted since: what is written reaches nobody."""
+        return os.fstat(self._fd).st_nlink == 0
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)

@@ -21,9 +21,11 @@ from gradtracer_schemas import (
     PROTOCOL_VERSION,
     Connection,
     Envelope,
+    LayerWatchedEvent,
     Observation,
     ObservationEvent,
     ProgressEvent,
+    RunStartedEvent,
     encode_event,
 )
 
@@ -52,6 +54,7 @@ class EventStream:
         self._pid = pid
         self._host = host
         self._seq = 0
+        self._opening: list[bytes] = []
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._journal: JournalWriter | None = None
         self._publisher: Publisher | None = None
@@ -114,15 +117,34 @@ class EventStream:
             return
         if self._journal is not None:
             try:
+                if self._journal.is_gone:
+                    self._begin_again()
                 self._journal.append(lines)
             except OSError as error:
                 _log.warning("cannot append to the journal (%s): live stream only", error)
                 self._journal = None
+        self._opening += [
+            line
+            for item, line in zip(batch, lines, strict=True)
+            if item.event_class in (RunStartedEvent, LayerWatchedEvent)
+        ]
         if self._publisher is not None:
             for line in lines:
                 self._publisher.send(line)
         elif self._journal is None:
             self.lost += len(lines)
+
+    def _begin_again(self) -> None:
+        """Someone deleted the run's folder: make it anew, so that the run is seen from here on."""
+        _log.warning("%s was deleted: the run goes on in a new journal there", self.folder)
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = JournalWriter(self.folder / "events.jsonl")
+        self._journal.append(self._opening)
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
+            self._open_socket()
 
     def _encode(self, item: _Pending) -> bytes:
         event = item.event_class(
