@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -49,6 +50,7 @@ class Editor(LanguageClient):
         self._bar = bar
         self._task = bar.add_task("waiting for the training", total=100)
         self._said: set[str] = set()
+        self._started = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         # pygls marks the function that it registers, which a bound method does not allow
         self.feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(lambda params: self._publish(params))
         self.feature(lsp.WINDOW_WORK_DONE_PROGRESS_CREATE)(lambda _: None)
@@ -58,10 +60,9 @@ class Editor(LanguageClient):
         self.diagnostics = [(uri, d) for uri, d in self.diagnostics if uri != params.uri]
         for diagnostic in params.diagnostics:
             self.diagnostics.append((params.uri, diagnostic))
-            identity = str(diagnostic.data)
-            if identity in self._said:
+            if self._is_old(diagnostic) or str(diagnostic.data) in self._said:
                 continue
-            self._said.add(identity)
+            self._said.add(str(diagnostic.data))
             start = diagnostic.range.start
             place = (
                 f"{path_of(params.uri).relative_to(ROOT)}:{start.line + 1}:{start.character + 1}"
@@ -69,6 +70,10 @@ class Editor(LanguageClient):
             self._console.print(f"[bold]{place}[/] [yellow]{diagnostic.code}[/]")
             self._console.print(diagnostic.message, highlight=False, markup=False)
             self._console.print()
+
+    def _is_old(self, diagnostic: lsp.Diagnostic) -> bool:
+        """Whether it comes from a run before this one; a run's id begins with its start."""
+        return str(diagnostic.data["id"]).rpartition("@")[2] < self._started
 
     def _progress(self, params: lsp.ProgressParams) -> None:
         value = params.value

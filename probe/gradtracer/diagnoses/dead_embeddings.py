@@ -6,6 +6,7 @@ import numpy as np
 
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding, many, suppress
+from gradtracer.diagnoses.weight_decay import written
 from gradtracer.settings import Settings
 from gradtracer_schemas import Evidence, Rows
 
@@ -72,8 +73,8 @@ def _fate(figures: TableFigures) -> str:
     optimizer = figures.optimizer
     if optimizer is not None and optimizer.weight_decay > 0:
         return (
-            f"No example moves them; weight_decay={optimizer.weight_decay:g} alone may, towards "
-            "zero. They cost memory, and what they are served as was never learned."
+            f"No example moves them; weight_decay={written(optimizer.weight_decay)} alone may, "
+            "towards zero. They cost memory, and what they are served as was never learned."
         )
     return (
         "They keep the values they began with, cost memory, and are served as something that was "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
-from gradtracer.diagnoses.weight_decay import reduce_decay, smaller_decay
+from gradtracer.diagnoses.weight_decay import reduce_decay, smaller_decay, written
 from gradtracer.settings import Settings
 from gradtracer_schemas import Evidence
 
@@ -23,8 +23,8 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     decays = optimizer is not None and optimizer.weight_decay > 0
     if optimizer is not None and decays:
         remedy = (
-            f"Try weight_decay={smaller_decay(optimizer):g} first: decay shrinks every row at "
-            "every step. If rows still drift: "
+            f"Try weight_decay={written(smaller_decay(optimizer))} first: decay shrinks every row "
+            "at every step. If rows still drift: "
         )
         fixes.insert(0, reduce_decay(optimizer, preferred=True))
     return Finding(

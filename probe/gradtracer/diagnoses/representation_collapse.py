@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
-from gradtracer.diagnoses.weight_decay import reduce_decay, smaller_decay
+from gradtracer.diagnoses.weight_decay import reduce_decay, smaller_decay, written
 from gradtracer.settings import Settings
 from gradtracer_schemas import Evidence, FixOffer
 
@@ -98,15 +98,15 @@ def _coupled_decay(figures: TableFigures) -> _Decay:
     optimizer = figures.optimizer
     if optimizer is None or not optimizer.coupled or optimizer.weight_decay <= 0:
         return _Decay()
-    setting = f"weight_decay={optimizer.weight_decay:g}"
+    setting = f"weight_decay={written(optimizer.weight_decay)}"
     return _Decay(
         cause=(
             f" {optimizer.name} adds {setting} to the gradient and divides by the gradient's own "
             "scale, so rows with small gradients are pulled to zero at nearly the full step."
         ),
         remedy=(
-            f"First try weight_decay={smaller_decay(optimizer):g}, or torch.optim.AdamW, which "
-            "decouples it. If the rank stays low: "
+            f"First try weight_decay={written(smaller_decay(optimizer))}, or torch.optim.AdamW, "
+            "which decouples it. If the rank stays low: "
         ),
         effect="With less decay the rank rises and rare rows keep what they learned. ",
         offer=reduce_decay(optimizer, preferred=True),

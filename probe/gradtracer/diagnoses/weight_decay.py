@@ -11,6 +11,11 @@ def smaller_decay(optimizer: OptimizerFacts) -> float:
     return float(f"{optimizer.weight_decay / 10:.3g}")
 
 
+def written(decay: float) -> str:
+    """As people write it in source: `1e-5`."""
+    return f"{decay:g}".replace("e-0", "e-")
+
+
 def reduce_decay(optimizer: OptimizerFacts, *, preferred: bool) -> FixOffer:
     """The offer to set it."""
     return FixOffer(
