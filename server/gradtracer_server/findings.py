@@ -90,7 +90,7 @@ def locate(diagnosis: Diagnosis, run: Run, documents: Documents, workspace: Work
         role: resolve_site(site, run, documents, workspace)
         for role, site in diagnosis.related.items()
     }
-    state = _state(diagnosis, frames, related)
+    state = _state(diagnosis, frames)
     finding = Finding(diagnosis, run, state, frames, related)
     if state == "current" and addressed(fix_context(finding, documents, workspace)):
         return replace(finding, state="outdated")
@@ -123,9 +123,8 @@ def resolve_site(
     return resolved
 
 
-def _state(
-    diagnosis: Diagnosis, frames: list[FrameAnchor], related: dict[str, list[FrameAnchor]]
-) -> FindingState:
+def _state(diagnosis: Diagnosis, frames: list[FrameAnchor]) -> FindingState:
+    """By the definition alone: what was measured of a layer stands, however the run is watched."""
     if not frames:
         return "outside"
     first = frames[0]
@@ -133,16 +132,9 @@ def _state(
         return "gone"
     if first.anchor.state == "outdated":
         return "outdated"
-    # A fix may edit the watch call alone: what the run said of the old call holds no longer.
-    if any(_edited(anchors[0]) for anchors in related.values() if anchors):
-        return "outdated"
     if suppressed(first.source, first.anchor, diagnosis.type):
         return "suppressed"
     return "current"
-
-
-def _edited(frame: FrameAnchor) -> bool:
-    return frame.anchor.state in {"outdated", "gone"}
 
 
 def _key(finding: Finding) -> tuple[object, ...]:

@@ -69,15 +69,13 @@ class Bench:
                 found.append((path, source, resolve(frame, source)))
         return found
 
-    def propose(
+    def diagnosis(
         self,
-        fix: str | None,
         site: Sequence[SourceFrame] = (),
         watch: Sequence[SourceFrame] = (),
         fixes: Sequence[FixOffer] = (),
-        **parameters: Any,
-    ) -> list[ProposedFix]:
-        diagnosis = Diagnosis(
+    ) -> Diagnosis:
+        return Diagnosis(
             id="DEAD_EMBEDDINGS:item_emb@run",
             type="DEAD_EMBEDDINGS",
             layer="item_emb",
@@ -96,6 +94,16 @@ class Bench:
             related={"watch": SourceSite(frames=list(watch))} if watch else {},
             fixes=list(fixes),
         )
+
+    def propose(
+        self,
+        fix: str | None,
+        site: Sequence[SourceFrame] = (),
+        watch: Sequence[SourceFrame] = (),
+        fixes: Sequence[FixOffer] = (),
+        **parameters: Any,
+    ) -> list[ProposedFix]:
+        diagnosis = self.diagnosis(site, watch, fixes)
         offer = None if fix is None else FixOffer(fix=fix, parameters=parameters, preferred=True)
         return propose(FixContext(diagnosis, offer, self.frames))
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 from run_factory import WATCH_STATEMENT, RunFactory, statement_of
 
 from gradtracer_schemas import SourceFrame, SourceSite
@@ -61,10 +62,37 @@ def test_edited_definition_makes_the_finding_outdated(project: RunFactory) -> No
     assert [finding.state for finding in findings(project)] == ["outdated"]
 
 
-def test_edited_watch_call_makes_the_finding_outdated(project: RunFactory) -> None:
-    project.finished()
+@pytest.mark.parametrize(
+    "now",
+    [
+        WATCH_STATEMENT.replace(")", ", total_steps=5000)"),
+        WATCH_STATEMENT.replace("run = ", "tracker = "),
+        WATCH_STATEMENT.replace(")", ", auto_fix=False)"),
+        f"if model is not None:\n    {WATCH_STATEMENT}",
+        f"\n\n\n{WATCH_STATEMENT}",
+        "",
+    ],
+    ids=["argument", "renamed", "off", "indented", "moved", "deleted"],
+)
+def test_edit_of_the_watch_call_that_no_fix_would_make_keeps_the_findings(
+    project: RunFactory, now: str
+) -> None:
+    project.finished("ZOMBIE_EMBEDDINGS", "POPULARITY_BIAS")
+    edit(project, WATCH_STATEMENT, now)
+    assert [finding.state for finding in findings(project)] == ["current", "current"]
+
+
+def test_auto_fix_turned_on_makes_the_findings_that_offered_it_outdated(
+    project: RunFactory,
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb")
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb")
+    run.diagnose("POPULARITY_BIAS", "item_emb", fixes=[])
     edit(project, WATCH_STATEMENT, WATCH_STATEMENT.replace(")", ", auto_fix=True)"))
-    assert [finding.state for finding in findings(project)] == ["outdated"]
+    states = {finding.diagnosis.type: finding.state for finding in findings(project)}
+    assert states == {"ZOMBIE_EMBEDDINGS": "outdated", "POPULARITY_BIAS": "current"}
 
 
 def test_reformatted_definition_keeps_the_finding(project: RunFactory) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tree_sitter import Node
 
-from gradtracer_server.exceptions import NotApplicable
+from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes.calls import (
     Arguments,
     arguments,
@@ -28,6 +28,31 @@ _PLACE = {"watch": None, "EmbeddingTracker": 2}
 
 def plan(context: FixContext) -> Plan:
     """Add `auto_fix=True` to the recorded call, or flip its `False`."""
+    path, source, call, name = _target(context)
+    line = call.start_point.row + 1
+    passed = arguments(call)
+    if passed is None:
+        raise NotApplicable(f"the arguments of {name} on line {line} cannot be read")
+    value = passed.value(_PLACE[name], "auto_fix")
+    if value is None:
+        edits = _added(source, passed, name, line)
+    elif value.type == "false":
+        edits = [TextEdit(source.range_of(value), "True")]
+    else:
+        raise NotApplicable(
+            f"auto_fix is given as {text_of(value)} in the call of {name} on line {line}; "
+            "change it where that is set"
+        )
+    return Plan(f"Turn on auto_fix in the call of {name} on line {line}", {path: (source, edits)})
+
+
+def locate(context: FixContext) -> None:
+    """Find the call, and go no further. Raises as `plan` does."""
+    _target(context)
+
+
+def _target(context: FixContext) -> tuple[Path, SourceText, Node, str]:
+    """The recorded call, its file and the name of what it calls."""
     site = context.diagnosis.related.get("watch")
     if site is None or not site.frames:
         raise NotApplicable(
@@ -39,28 +64,17 @@ def plan(context: FixContext) -> Plan:
             name = callee_name(call)
             name = name if name in _PLACE else original_name(source, name)
             if name in _PLACE:
-                return _at(path, source, call, name)
+                _check_unset(call, name)
+                return path, source, call, name
     raise NotApplicable("the call that started the run is no longer where it was, or has changed")
 
 
-def _at(path: Path, source: SourceText, call: Node, name: str) -> Plan:
-    line = call.start_point.row + 1
+def _check_unset(call: Node, name: str) -> None:
     passed = arguments(call)
-    if passed is None:
-        raise NotApplicable(f"the arguments of {name} on line {line} cannot be read")
-    value = passed.value(_PLACE[name], "auto_fix")
-    if value is None:
-        edits = _added(source, passed, name, line)
-    elif value.type == "false":
-        edits = [TextEdit(source.range_of(value), "True")]
-    elif value.type == "true":
-        raise NotApplicable(f"auto_fix is already True in the call of {name} on line {line}")
-    else:
-        raise NotApplicable(
-            f"auto_fix is given as {text_of(value)} in the call of {name} on line {line}; "
-            "change it where that is set"
-        )
-    return Plan(f"Turn on auto_fix in the call of {name} on line {line}", {path: (source, edits)})
+    value = None if passed is None else passed.value(_PLACE[name], "auto_fix")
+    if value is not None and value.type == "true":
+        line = call.start_point.row + 1
+        raise AlreadyApplied(f"auto_fix is already True in the call of {name} on line {line}")
 
 
 def _added(source: SourceText, passed: Arguments, name: str, line: int) -> list[TextEdit]:

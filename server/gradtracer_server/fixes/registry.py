@@ -27,9 +27,9 @@ FIXES: dict[str, Fix] = {
 
 
 _LOCATES: dict[str, Callable[[FixContext], None]] = {
-    fix.NAME: fix.locate for fix in (reduce_embedding_dim, reduce_weight_decay)
+    fix.NAME: fix.locate for fix in (enable_auto_fix, reduce_embedding_dim, reduce_weight_decay)
 }
-"""Fixes that set a number: each finds it, or says that it stands already."""
+"""Fixes that set a value: each finds where, or says that it stands already."""
 
 
 def propose(context: FixContext) -> list[ProposedFix]:
@@ -47,7 +47,7 @@ def addressed(context: FixContext) -> bool:
     """Whether the text says already what one of the diagnosis' fixes would write.
 
     What the run measured was then another text, wherever in it the fix was made: in the statement
-    that defines the layer, at a constant, or at an option's default.
+    that defines the layer, at a constant, at an option's default, or in the call that watches it.
     """
     for offer in context.diagnosis.fixes:
         locate = _LOCATES.get(offer.fix)

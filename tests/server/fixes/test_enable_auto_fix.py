@@ -6,6 +6,9 @@ import msgspec
 import pytest
 from fix_bench import Bench
 
+from gradtracer_schemas import FixOffer
+from gradtracer_server.fixes.proposal import FixContext
+from gradtracer_server.fixes.registry import addressed
 from gradtracer_server.source.index import SourceText
 
 
@@ -88,6 +91,22 @@ def test_a_call_that_cannot_be_edited_says_why(bench: Bench, call: str, reason: 
     fix = bench.one("enable-auto-fix", watch=[bench.frame(path, call)])
     assert fix.disabled_reason is not None and reason in fix.disabled_reason
     assert fix.edits() == {}
+
+
+def test_a_call_that_has_it_on_already_is_told_from_one_that_cannot_be_edited(
+    bench: Bench,
+) -> None:
+    offers = [FixOffer(fix="enable-auto-fix")]
+    for call, on in (
+        ("watch(model, auto_fix=True)", True),
+        ("EmbeddingTracker(m.item_emb, 'i', True)", True),
+        ("watch(model, auto_fix=False)", False),
+        ("watch(model, auto_fix=fix)", False),
+        ("start(model, auto_fix=True)", False),
+    ):
+        path = bench.write("train.py", f"run = {call}\n")
+        diagnosis = bench.diagnosis(watch=[bench.frame(path, call)], fixes=offers)
+        assert addressed(FixContext(diagnosis, None, bench.frames)) is on, call
 
 
 def test_a_run_without_a_call_is_told_of_the_setting(bench: Bench) -> None:

@@ -82,7 +82,7 @@ async def test_hover_says_when_the_line_was_edited_since(
     assert "Measured before" not in await editor.hover_text(project.script, "self.user_emb")
 
 
-async def test_hover_says_when_the_watch_call_was_edited_since(
+async def test_hover_says_when_auto_fix_was_turned_on_since(
     editor: Editor, project: RunFactory
 ) -> None:
     project.finished()
