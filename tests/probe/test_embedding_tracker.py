@@ -160,6 +160,7 @@ def test_a_resumed_training_goes_on_counting(run: Run, tmp_path: Path):
     assert tracker.figures().counts.tolist() == whole.figures().counts.tolist()
     assert (tracker.steps, tracker.figures().steps) == (60, 60)
     assert tracker.figures().zombies.tested == whole.figures().zombies.tested
+    assert tracker.figures().unseen == whole.figures().unseen
 
 
 def test_a_state_of_another_table_or_of_nothing_is_refused(run: Run):

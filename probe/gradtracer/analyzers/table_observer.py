@@ -5,7 +5,7 @@ Runs in the training thread between forward and optimizer step. Reads nothing ba
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -106,25 +106,23 @@ class TableObserver:
             self.movement.after(weight, self._batch, self._index)
             self._batch = None
 
-    def state_dict(self) -> dict[str, torch.Tensor | int]:
+    def state_dict(self) -> dict[str, Any]:
         """All that a later process needs to go on counting; tensors are copies."""
         return {
-            "exposure": self.exposure.counts.clone(),
-            "look_ups": self.exposure.total,
+            "exposure": self.exposure.state_dict(),
             "noise": self.noise.state.clone(),
             "movement": self.movement.sums.clone(),
             "tracked_steps": self.tracked_steps,
             "nonfinite_steps": self.nonfinite_steps.clone(),
         }
 
-    def load_state_dict(self, state: dict[str, torch.Tensor | int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s state of a table of the same shape. Raises KeyError."""
 
         def tensor(name: str) -> torch.Tensor:
             return torch.as_tensor(state[name]).to(self.device, copy=True)
 
-        self.exposure.counts = tensor("exposure")
-        self.exposure.total = int(state["look_ups"])
+        self.exposure.load_state_dict(state["exposure"])
         self.noise.state = tensor("noise")
         self.movement.sums = tensor("movement")
         self.tracked_steps = int(state["tracked_steps"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -52,6 +52,23 @@ class Exposure:
         if self.total >= self._next_note:
             self._notes.append((self.total, torch.count_nonzero(self.counts)))
             self._next_note = math.ceil(self.total * math.sqrt(2.0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts and notes, as copies; waits for the device."""
+        return {
+            "counts": self.counts.clone(),
+            "total": self.total,
+            "notes": [(look_ups, int(seen)) for look_ups, seen in self._notes],
+            "next_note": self._next_note,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state. Raises KeyError."""
+        device = self.counts.device
+        self.counts = torch.as_tensor(state["counts"]).to(device, copy=True)
+        self.total = int(state["total"])
+        self._notes = [(look_ups, torch.tensor(seen)) for look_ups, seen in state["notes"]]
+        self._next_note = int(state["next_note"])
 
     def halfway(self) -> Halfway | None:
         """The latest note at no more than half of the look-ups; None before there is one."""
