@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from lsprotocol import types
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SUPPRESS = "suppress"
+"""Name of the fix that silences a finding."""
+
+_Asked = tuple["Finding", list[types.Diagnostic]]
+"""A finding, and the client's own copies of its diagnostic."""
+
 
 def code_action(
     ls: GradTracerServer, params: types.CodeActionParams
@@ -32,17 +39,57 @@ def code_action(
     if not _wanted(params.context.only):
         return None
     ls.session.settle()
+    found = _asked(ls, path, params)
     actions: list[types.CodeAction] = []
-    offered: set[tuple[Any, ...]] = set()
-    for finding, asked in _asked(ls, path, params):
+    for choice in _choices(ls, found):
+        action = _action(ls, choice)
+        if action is not None:
+            if choice.fix.name == SUPPRESS and len(found) > 1:
+                action.title = _naming_layers(choice, found)
+            actions.append(action)
+    return actions or None
+
+
+@dataclass(slots=True)
+class _Choice:
+    """A fix that one or several of the findings asked about propose."""
+
+    finding: Finding
+    fix: ProposedFix
+    asked: list[types.Diagnostic]
+
+
+def _choices(ls: GradTracerServer, found: list[_Asked]) -> list[_Choice]:
+    """The fixes of all findings: the preferred ones, the others, those that only silence."""
+    choices: dict[tuple[Any, ...], _Choice] = {}
+    for finding, asked in found:
         for fix in propose(ls, finding):
             # Layers built in a loop share one statement, and so the edit of it.
-            same = (fix.name, fix.title, finding.diagnosis.type, finding.path, finding.anchor)
-            action = _action(ls, finding, fix, asked) if same not in offered else None
-            offered.add(same)
-            if action is not None:
-                actions.append(action)
-    return actions or None
+            same = (fix.name, fix.title, finding.path, finding.anchor)
+            if same in choices:
+                known = choices[same].asked
+                known += [each for each in asked if each not in known]
+            else:
+                choices[same] = _Choice(finding, fix, list(asked))
+    return sorted(
+        choices.values(),
+        key=lambda each: (each.fix.name == SUPPRESS, not each.fix.preferred),
+    )
+
+
+def _naming_layers(choice: _Choice, found: list[_Asked]) -> str:
+    """The title with the layers that the comment would silence: others are asked about too."""
+    from gradtracer_server.render.escape import clean
+    from gradtracer_server.render.numbers import listed
+
+    of = choice.finding
+    layers = [
+        clean(each.diagnosis.layer, 120)
+        for each, _ in found
+        if each.diagnosis.type == of.diagnosis.type and each.anchor == of.anchor
+    ]
+    type_ = of.diagnosis.type
+    return choice.fix.title.replace(type_, f"{type_} of {listed(layers)}", 1)
 
 
 def propose(ls: GradTracerServer, finding: Finding) -> list[ProposedFix]:
@@ -94,18 +141,14 @@ def _edits(ls: GradTracerServer, path: Path, made: Sequence[TextEdit]) -> list[t
     ]
 
 
-def _action(
-    ls: GradTracerServer,
-    finding: Finding,
-    fix: ProposedFix,
-    asked: list[types.Diagnostic],
-) -> types.CodeAction | None:
+def _action(ls: GradTracerServer, choice: _Choice) -> types.CodeAction | None:
+    finding, fix = choice.finding, choice.fix
     if fix.disabled_reason is not None and not ls.support.code_action_disabled:
         return None
     action = types.CodeAction(
         title=fix.title,
         kind=types.CodeActionKind.QuickFix,
-        diagnostics=asked or None,
+        diagnostics=choice.asked or None,
         is_preferred=fix.preferred if ls.support.code_action_preferred else None,
     )
     if fix.disabled_reason is not None:
@@ -137,9 +180,7 @@ def _wanted(only: Sequence[str | types.CodeActionKind] | None) -> bool:
     return not kinds or any(kind in {"", types.CodeActionKind.QuickFix.value} for kind in kinds)
 
 
-def _asked(
-    ls: GradTracerServer, path: Path, params: types.CodeActionParams
-) -> list[tuple[Finding, list[types.Diagnostic]]]:
+def _asked(ls: GradTracerServer, path: Path, params: types.CodeActionParams) -> list[_Asked]:
     """The findings the request is about, each with the client's own copy of its diagnostic.
 
     A client that hands ids back is believed about them alone: its ranges may be those of an older

@@ -20,7 +20,6 @@ _SEVERITY = {
     "warning": types.DiagnosticSeverity.Warning,
     "information": types.DiagnosticSeverity.Information,
 }
-_NAMED = 3
 
 
 class DiagnosticPublisher:
@@ -101,7 +100,7 @@ def _diagnostic(ls: GradTracerServer, findings: list[Finding]) -> types.Diagnost
 def _message(findings: list[Finding]) -> str:
     from gradtracer_server.render.card import sentence
     from gradtracer_server.render.escape import clean
-    from gradtracer_server.render.numbers import count, percent
+    from gradtracer_server.render.numbers import count, listed, percent
 
     diagnosis = findings[0].diagnosis
     premise = clean(sentence(diagnosis.premise))
@@ -111,8 +110,7 @@ def _message(findings: list[Finding]) -> str:
     message = f"{premise} {clean(sentence(diagnosis.action))} {sure}"
     others = [clean(each.diagnosis.layer, 120) for each in findings[1:]]
     if others:
-        rest = f" and {count(len(others) - _NAMED)} more" if len(others) > _NAMED else ""
-        message += f" Also: {', '.join(others[:_NAMED])}{rest}."
+        message += f" Also: {listed(others)}."
     return message
 
 

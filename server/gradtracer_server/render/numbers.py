@@ -1,8 +1,11 @@
-"""Numbers as people read them: 1,682; 0.87; 24.3; 1.2e-4; 88 %."""
+"""Numbers as people read them, and lists too long to read: 1,682; 1.2e-4; 88 %; a, b and 7 more."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+_NAMED = 3
 
 
 def count(value: float) -> str:
@@ -43,3 +46,10 @@ def percent(share: float) -> str:
 def p_value(value: float) -> str:
     """A p-value with its sign: `p = 0.003`, `p < 0.0001`."""
     return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(names[:_NAMED])
+    rest = len(names) - _NAMED
+    return f"{shown} and {count(rest)} more" if rest > 0 else shown

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradtracer_server.render.card import run_outcome, sentence
 from gradtracer_server.render.escape import clean
-from gradtracer_server.render.numbers import count
+from gradtracer_server.render.numbers import count, listed
 
 if TYPE_CHECKING:
     from gradtracer_server.findings import Finding
@@ -25,7 +25,6 @@ _NOT_SHOWN = {
     "suppressed": "suppressed",
     "gone": "about source that is no longer there",
 }
-_NAMED = 3
 
 
 def relative_path(path: Path) -> str:
@@ -49,9 +48,7 @@ def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
 def heading(group: Sequence[Finding]) -> str:
     """`path:line:col: TYPE layer`."""
     first = group[0]
-    layers = ", ".join(clean(each.diagnosis.layer, 120) for each in group[:_NAMED])
-    if len(group) > _NAMED:
-        layers += f" and {count(len(group) - _NAMED)} more"
+    layers = listed([clean(each.diagnosis.layer, 120) for each in group])
     where = "outside the workspace"
     if first.path is not None:
         where = clean(relative_path(first.path))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from lsp.editor import Editor, capabilities
 from lsprotocol import types
 from run_factory import WATCH_STATEMENT, RunFactory, statement_of
+
+from gradtracer_schemas import FixOffer
 
 
 async def ready(
@@ -174,3 +177,38 @@ async def test_an_edit_is_in_the_units_agreed_on(editor: Editor, project: RunFac
     editor.apply((await editor.resolve(action)).edit)
     edited = '"é𝒙中"; self.item_emb = nn.Embedding(1000, 24)\n'
     assert edited in editor.texts[project.script.as_uri()]
+
+
+async def test_of_several_findings_the_preferred_fixes_come_first_and_ignoring_comes_last(
+    editor: Editor, project: RunFactory
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    dimension = FixOffer(fix="reduce-embedding-dim", parameters={"embedding_dim": 24})
+    preferred = msgspec.structs.replace(dimension, parameters={"embedding_dim": 16}, preferred=True)
+    run.diagnose("POPULARITY_BIAS", "item_emb", fixes=[dimension])
+    run.diagnose("REPRESENTATION_COLLAPSE", "item_emb", fixes=[preferred])
+    run.end()
+    await editor.start(project.root)
+    editor.open(project.script)
+    both = await editor.codes(project.script, "POPULARITY_BIAS", "REPRESENTATION_COLLAPSE")
+    actions = await editor.actions(project.script, both)
+    assert ["16" in actions[0].title, "24" in actions[1].title] == [True, True]
+    assert [action.is_preferred for action in actions] == [True, False, False, False]
+    assert [action.title for action in actions[2:]] == [
+        "Ignore POPULARITY_BIAS of item_emb on line 10",
+        "Ignore REPRESENTATION_COLLAPSE of item_emb on line 10",
+    ]
+    editor.apply((await editor.resolve(actions[3])).edit)
+    await editor.codes(project.script, "POPULARITY_BIAS")
+
+
+async def test_one_edit_for_two_findings_is_offered_once_for_both(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished("ZOMBIE_EMBEDDINGS", "EMBEDDING_DRIFT")
+    await editor.start(project.root)
+    editor.open(project.script)
+    both = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS", "EMBEDDING_DRIFT")
+    action = titled(await editor.actions(project.script, both), "auto_fix")
+    assert {str(each.code) for each in action.diagnostics or []} == {str(d.code) for d in both}

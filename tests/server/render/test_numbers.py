@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gradtracer_server.render.numbers import count, number, p_value, percent
+from gradtracer_server.render.numbers import count, listed, number, p_value, percent
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,8 @@ def test_count_and_p_value() -> None:
     assert count(1682.4) == "1,682"
     assert p_value(0.0034) == "p = 0.0034"
     assert p_value(1e-9) == "p < 0.0001"
+
+
+def test_long_lists_name_three_and_count_the_rest() -> None:
+    assert listed(["a", "b", "c"]) == "a, b, c"
+    assert listed(list("abcdefg")) == "a, b, c and 4 more"
