@@ -102,7 +102,9 @@ def _before(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
 
 
 def _after(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-    for ref in _watchers_of(optimizer):
+    # Who was told before, unless the step itself changed who there is.
+    known = _matches.get(optimizer)
+    for ref in known[1] if known is not None else ():
         watcher = ref()
         if watcher is not None:
             watcher.after_step(optimizer)

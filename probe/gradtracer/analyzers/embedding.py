@@ -156,8 +156,7 @@ class EmbeddingTracker:
         if not self._active:
             return
         try:
-            with torch.no_grad():
-                self._observer.before_step(self._weight, self._weight.grad)
+            self._observer.before_step(self._weight, self._weight.grad)
         except Exception:
             self._fail("following the gradient")
 
@@ -166,7 +165,7 @@ class EmbeddingTracker:
         if not self._active:
             return
         try:
-            with torch.no_grad():
+            if self._observer.waits:
                 self._observer.after_step(self._weight)
             self.steps += 1
         except Exception:
@@ -180,9 +179,8 @@ class EmbeddingTracker:
         if self._optimizer is not None or not self._active:
             return
         try:
-            with torch.no_grad():
-                self._observer.before_step(self._weight, self._weight.grad)
-                self._observer.after_step(self._weight)
+            self._observer.before_step(self._weight, self._weight.grad)
+            self._observer.after_step(self._weight)
             self.steps += 1
             self.run.stepped(self)
         except Exception:

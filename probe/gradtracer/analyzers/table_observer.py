@@ -81,11 +81,19 @@ class TableObserver:
     def before_step(self, weight: torch.Tensor, grad: torch.Tensor | None) -> None:
         """The optimizer is about to step on `weight`."""
         ids = self._count()
+        self._batch = None
+        follows = ids is not None and grad is not None and self._in_burst(ids.numel())
+        if follows or self.treatment is not None:
+            with torch.no_grad():
+                self._before_step(weight, grad, ids if follows else None)
+
+    def _before_step(
+        self, weight: torch.Tensor, grad: torch.Tensor | None, ids: torch.Tensor | None
+    ) -> None:
         treatment = self.treatment
         if treatment is not None:
             self._treated = (treatment, weight.index_select(0, treatment.rows))
-        self._batch = None
-        if ids is None or grad is None or not self._in_burst(ids.numel()):
+        if ids is None or grad is None:
             return
         batch = self._index.group(ids)
         self.nonfinite_steps += self.noise.update(batch, grad, self._index)
@@ -95,6 +103,12 @@ class TableObserver:
             self._batch = batch
         self.tracked_steps += 1
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is to be done after the step."""
+        return self._batch is not None or self._treated is not None
+
+    @torch.no_grad()
     def after_step(self, weight: torch.Tensor) -> None:
         """The optimizer has stepped."""
         if self._treated is not None:
