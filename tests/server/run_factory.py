@@ -29,6 +29,7 @@ from gradtracer_schemas import (
     DiagnosisUpdatedEvent,
     Event,
     Evidence,
+    FailurePlace,
     FixOffer,
     LayerWatched,
     Observation,
@@ -279,10 +280,29 @@ class RunWriter:
         cleared = DiagnosisCleared(id=diagnosis.id, reason="the rows settled")
         self.emit(cleared, step=step, cls=DiagnosisClearedEvent)
 
-    def end(self, outcome: RunOutcome = "finished", *, step: int = 300, reason: str = "") -> None:
+    def end(
+        self,
+        outcome: RunOutcome = "finished",
+        *,
+        step: int = 300,
+        reason: str = "",
+        failure: FailurePlace | None = None,
+    ) -> None:
         """Say goodbye."""
-        self.emit(RunEnded(outcome=outcome, reason=reason), step=step)
+        self.emit(RunEnded(outcome=outcome, reason=reason, failure=failure), step=step)
         (self.folder / "connection.json").unlink(missing_ok=True)
+
+    def fail(self, *, step: int = 100) -> None:
+        """End by an exception on the line that builds the model."""
+        line = frame_of(self.project.script, "model = MF()").start_line
+        failure = FailurePlace(
+            exception="IndexError",
+            message="index out of range in self",
+            file=str(self.project.script),
+            line=line,
+        )
+        reason = f"{failure.exception}: {failure.message}"
+        self.end("failed", step=step, reason=reason, failure=failure)
 
     def open_socket(self) -> Connection:
         """Bind a CURVE publisher on loopback and write the connection file."""

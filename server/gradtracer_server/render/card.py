@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from gradtracer_schemas import RULES, Diagnosis, Evidence, LayerWatched
@@ -125,14 +126,16 @@ def run_status(run: Run, observed_step: int | None = None) -> str:
     if run.status == "live":
         text = f"Live: {', '.join([_reached(run), *progress_parts(run)])}."
     else:
-        text = f"Run of {_when(run)}: {run_outcome(run)}."
+        text = f"Run of {_when(run)}: {outcome_sentence(run)}"
     if observed_step is not None and observed_step != _step(run):
-        text += f" Figures of step {count(observed_step)}."
+        figures_of = f"Figures of step {count(observed_step)}."
+        # What the exception says has no end of ours that another sentence could follow.
+        text = f"{figures_of} {text}" if _detail(run) else f"{text} {figures_of}"
     return text
 
 
 def run_outcome(run: Run) -> str:
-    """`finished at step 5,000`, `failed with ValueError at step 12`."""
+    """`finished at step 5,000`, `failed with ValueError at step 12 (base.py:18): no such row`."""
     match run.status:
         case "live":
             outcome = "running"
@@ -145,7 +148,30 @@ def run_outcome(run: Run) -> str:
             outcome = f"failed with {clean(failure.exception, 80)}" if failure else "failed"
         case "vanished":
             outcome = "ended without a goodbye"
-    return f"{outcome} at {_reached(run)}"
+    detail = _detail(run)
+    return f"{outcome} at {_reached(run)}{_failure_place(run)}{f': {detail}' if detail else ''}"
+
+
+def outcome_sentence(run: Run) -> str:
+    """As `run_outcome`, with a full stop unless the words at its end are not ours."""
+    return run_outcome(run) + ("" if _detail(run) else ".")
+
+
+def _detail(run: Run) -> str:
+    """Why it ended, in the words of the exception or the signal."""
+    if run.ended is None or run.ended.outcome == "finished":
+        return ""
+    failure = run.ended.failure
+    return clean(failure.message if failure else run.ended.reason, 200)
+
+
+def _failure_place(run: Run) -> str:
+    """` (base.py:18)`, where the innermost frame of the user's own code is known."""
+    failure = run.ended.failure if run.ended else None
+    if failure is None or not failure.file:
+        return ""
+    name = clean(PurePath(failure.file.replace("\\", "/")).name, 80)
+    return f" ({name}:{failure.line})" if failure.line else f" ({name})"
 
 
 def _step(run: Run) -> int:

@@ -37,6 +37,7 @@ def finding_record(finding: Finding, fixes: Sequence[ProposedFix]) -> Record:
         "state": finding.state,
         "run": finding.run.id,
         "run_status": finding.run.status,
+        "failure": _failure(finding.run),
         "premise": diagnosis.premise,
         "implies": diagnosis.implies,
         "action": diagnosis.action,
@@ -72,6 +73,7 @@ def run_record(run: Run) -> Record:
         "started": run.started_at,
         "ended": run.ended_at,
         "reason": run.ended.reason if run.ended else "",
+        "failure": _failure(run),
         "steps": run.last_step,
         "total_steps": run.progress.total_steps if run.progress else None,
         "layers": len(run.layers),
@@ -79,6 +81,12 @@ def run_record(run: Run) -> Record:
         "unreadable_lines": run.problems,
         "missing_events": run.gaps,
     }
+
+
+def _failure(run: Run) -> Record | None:
+    """The exception that ended a run: `exception`, `message`, `file`, `line`."""
+    failure = run.ended.failure if run.ended else None
+    return None if failure is None else msgspec.to_builtins(failure)
 
 
 def _place(frame: FrameAnchor | None) -> Record:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradtracer_server.render.card import run_outcome, sentence
+from gradtracer_server.render.card import outcome_sentence, run_outcome, sentence
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.numbers import count, listed
 
@@ -86,13 +86,15 @@ def summary(findings: Sequence[Finding], runs: Sequence[Run]) -> str:
     if hidden:
         lines.append(f"Not shown: {', '.join(hidden)}.")
     for run in runs:
-        lines.append(f"{clean(_script(run), 200)}, run {clean(run.id, 80)}: {run_outcome(run)}.")
+        lines.append(
+            f"{clean(_script(run), 200)}, run {clean(run.id, 80)}: {outcome_sentence(run)}"
+        )
         lines += [f"    {trouble}" for trouble in _troubles(run)]
     return "\n".join(lines)
 
 
 def run_table(runs: Sequence[Run]) -> str:
-    """One line for each run: id, status, script, steps, diagnoses."""
+    """One line for each run: id, status, script, steps, diagnoses; and why it failed."""
     rows = [("run", "status", "script", "steps", "diagnoses")]
     rows += [
         (
@@ -105,10 +107,16 @@ def run_table(runs: Sequence[Run]) -> str:
         for run in runs
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
+    heading, *lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+    table = [heading]
+    for run, line in zip(runs, lines, strict=True):
+        table.append(line)
+        if run.status == "failed":
+            table.append(f"    {run_outcome(run)}")
+    return "\n".join(table)
 
 
 def _confidence(value: float) -> str:
@@ -136,8 +144,6 @@ def _script(run: Run) -> str:
 
 def _troubles(run: Run) -> list[str]:
     troubles: list[str] = []
-    if run.ended is not None and run.ended.reason and run.ended.outcome != "finished":
-        troubles.append(clean(sentence(run.ended.reason)))
     if run.problems:
         troubles.append(
             f"{count(run.problems)} unreadable lines in its journal were passed over; the last: "

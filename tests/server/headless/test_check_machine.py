@@ -55,6 +55,7 @@ def test_json_record_carries_everything_an_agent_needs(
         "state": "current",
         "run": run.id,
         "run_status": "finished",
+        "failure": None,
         "premise": "41 of 1,000 rows of item_emb move much and get nowhere",
         "implies": "their updates are spent on contradictory labels",
         "action": "look at the examples behind the named rows",

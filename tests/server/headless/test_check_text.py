@@ -155,7 +155,18 @@ def test_live_and_vanished_runs_say_so(project: RunFactory, command: Command) ->
 
 def test_failed_run_tells_why(project: RunFactory, command: Command) -> None:
     project.start().end("failed", reason="ValueError: no such column")
-    assert "ValueError: no such column." in command("check").out
+    assert "failed at step 300: ValueError: no such column\n" in command("check").out
+
+
+def test_failed_run_names_its_exception_and_the_line_it_came_from(
+    project: RunFactory, command: Command
+) -> None:
+    project.start().fail()
+    said = "failed with IndexError at step 100 (train.py:13): index out of range in self\n"
+    out = command("check").out
+    assert said in out
+    assert out.count("IndexError") == 1
+    assert f"    {said}" in command("runs").out
 
 
 def test_troubles_of_a_run_are_told(project: RunFactory, command: Command) -> None:

@@ -129,7 +129,25 @@ def test_runs_are_listed_for_programs(project: RunFactory, command: Command) -> 
     assert record["id"] == run.id
     assert record["status"] == "finished"
     assert record["steps"] == 300
+    assert record["failure"] is None
     assert record["diagnoses"] == [f"ZOMBIE_EMBEDDINGS:item_emb@{run.id}"]
+
+
+def test_failure_is_told_to_programs(project: RunFactory, command: Command) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb")
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb")
+    run.fail()
+    failure = {
+        "exception": "IndexError",
+        "message": "index out of range in self",
+        "file": str(project.script),
+        "line": 13,
+    }
+    for name in ("runs", "check"):
+        (record,) = json.loads(command(name, "--output-format", "json").out)
+        assert record["failure"] == failure
 
 
 def test_runs_of_a_folder_without_any_say_where_they_were_sought(command: Command) -> None:

@@ -150,6 +150,22 @@ async def test_a_run_that_vanished_is_told_as_such(editor: Editor, project: RunF
     assert "ended without a goodbye at step 100." in text
 
 
+async def test_a_run_that_failed_names_the_exception_and_its_place(
+    editor: Editor, project: RunFactory
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb", step=90)
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", step=90)
+    run.fail(step=100)
+    await editor.start(project.root)
+    await ready(editor, project)
+    text = await editor.hover_text(project.script, "self.item_emb")
+    assert text.splitlines()[-1].startswith("*Figures of step 90. Run of ")
+    said = "failed with IndexError at step 100 (train.py:13): index out of range in self*"
+    assert text.endswith(said)
+
+
 async def test_layers_built_in_a_loop_share_one_diagnostic_and_one_hover(
     editor: Editor, project: RunFactory
 ) -> None:
