@@ -100,8 +100,8 @@ RULES: dict[DiagnosisType, Rule] = {
                 "dense range. Serve a default vector for unknown ids instead of an untrained row."
             ),
             silent_when=(
-                "Early in the first epoch most unseen rows are expected to come: they are not dead "
-                "yet. `padding_idx` is never counted."
+                "While as many look-ups again would widen coverage by more than a tenth, rows are "
+                "not yet seen rather than dead. `padding_idx` is never counted."
             ),
             source=(
                 "Good and Toulmin, Biometrika 43 (1956); Efron and Thisted, Biometrika 63 (1976)."
@@ -143,10 +143,14 @@ RULES: dict[DiagnosisType, Rule] = {
                 "falling is the collapse that ruins contrastive and two-tower models."
             ),
             remedies=(
-                "Reduce `embedding_dim` to the measured rank. If quality is also poor, look for a "
-                "too strong weight decay or a loss without negatives."
+                "Where the optimizer divides by the gradient's scale (Adam, RMSprop, Adagrad) and "
+                "has weight decay: less of it, or AdamW. Otherwise reduce `embedding_dim` to the "
+                "measured rank; if quality is also poor, look for a loss without negatives."
             ),
-            silent_when="Fewer rows than four times the width have been seen.",
+            silent_when=(
+                "Fewer rows than four times the width have been seen, or the rank has grown by more "
+                "than 5 % over the last quarter of the steps: that is a young table."
+            ),
             source="Roy and Vetterli, The effective rank, EUSIPCO (2007), sec. 2.",
         ),
         Rule(
@@ -161,9 +165,13 @@ RULES: dict[DiagnosisType, Rule] = {
                 "last example; rare rows end where no data put them."
             ),
             remedies=(
-                "`sparse=True` with `torch.optim.SparseAdam`, or lower momentum for the table."
+                "A smaller weight decay, where there is one. `sparse=True` with an optimizer of the "
+                "table's own, `torch.optim.SparseAdam`; or lower momentum for the table."
             ),
-            silent_when="The optimizer moves only the rows of the batch, as SGD and SparseAdam do.",
+            silent_when=(
+                "The optimizer moves only the rows of the batch, as SparseAdam and SGD without "
+                "momentum and decay do; or fewer than 30 steps were observed."
+            ),
             source=(
                 "Ratio estimator with delta-method variance, Cochran, Sampling Techniques (1977), "
                 "ch. 6."
