@@ -148,8 +148,8 @@ RULES: dict[DiagnosisType, Rule] = {
                 "measured rank; if quality is also poor, look for a loss without negatives."
             ),
             silent_when=(
-                "Fewer rows than four times the width have been seen, or the rank has grown by more "
-                "than 5 % over the last quarter of the steps: that is a young table."
+                "Fewer rows than four times the width have been seen, or the rank has grown by "
+                "more than 5 % over the last quarter of the steps: that is a young table."
             ),
             source="Roy and Vetterli, The effective rank, EUSIPCO (2007), sec. 2.",
         ),
@@ -165,8 +165,8 @@ RULES: dict[DiagnosisType, Rule] = {
                 "last example; rare rows end where no data put them."
             ),
             remedies=(
-                "A smaller weight decay, where there is one. `sparse=True` with an optimizer of the "
-                "table's own, `torch.optim.SparseAdam`; or lower momentum for the table."
+                "A smaller weight decay, where there is one. `sparse=True` with an optimizer of "
+                "the table's own, `torch.optim.SparseAdam`; or lower momentum for the table."
             ),
             silent_when=(
                 "The optimizer moves only the rows of the batch, as SparseAdam and SGD without "
