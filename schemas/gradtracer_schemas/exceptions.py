@@ -29,7 +29,11 @@ class ForeignFrame(FrameError):
 
 
 class VersionMismatch(FrameError):
-    """The event was written under a protocol version that this reader cannot know."""
+    """The event was written under `protocol`, a version that this reader cannot know."""
+
+    def __init__(self, message: str, protocol: str) -> None:
+        super().__init__(message)
+        self.protocol = protocol
 
 
 class UnknownKind(SchemaError):

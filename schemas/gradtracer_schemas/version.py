@@ -19,7 +19,8 @@ def require_version(protocol: str) -> None:
     if major != ours:
         raise VersionMismatch(
             f"expected protocol {ours}.x, got {protocol[:40]!r}: "
-            "update gradtracer in the environment of the editor or of the training"
+            "update gradtracer in the environment of the editor or of the training",
+            protocol[:40],
         )
 
 

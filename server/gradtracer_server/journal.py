@@ -146,18 +146,23 @@ def open_regular(path: Path) -> int:
     raise JournalUnreadable(f"{path}: expected a regular file")
 
 
-def first_record(path: Path) -> Record | None:
-    """The record on the journal's first line; None when there is none that can be read."""
+def first_record(path: Path) -> Record | FrameError | None:
+    """What stands on the journal's first line, or why it is no event; None while there is none."""
     return _record_in(path, _first_line)
 
 
-def last_record(path: Path) -> Record | None:
-    """The record on the journal's last whole line; None when there is none that can be read."""
+def last_record(path: Path) -> Record | FrameError | None:
+    """What stands on the journal's last whole line, or why it is no event; None without one."""
     return _record_in(path, _last_line)
 
 
 def _first_line(descriptor: int) -> list[bytes]:
-    return os.read(descriptor, _PEEK_BYTES).split(b"\n")[:-1][:1]
+    read = b""
+    while chunk := os.read(descriptor, _PEEK_BYTES):
+        read += chunk
+        if b"\n" in chunk or len(read) > MAX_FRAME_BYTES:
+            return read.split(b"\n", 1)[:1]
+    return []
 
 
 def _last_line(descriptor: int) -> list[bytes]:
@@ -165,7 +170,7 @@ def _last_line(descriptor: int) -> list[bytes]:
     return os.read(descriptor, _PEEK_BYTES).split(b"\n")[:-1][-1:]
 
 
-def _record_in(path: Path, read_line: Callable[[int], list[bytes]]) -> Record | None:
+def _record_in(path: Path, read_line: Callable[[int], list[bytes]]) -> Record | FrameError | None:
     try:
         descriptor = open_regular(path)
     except JournalUnreadable:
@@ -175,7 +180,9 @@ def _record_in(path: Path, read_line: Callable[[int], list[bytes]]) -> Record | 
             return decode_event(line)
     except UnknownKind as unknown:
         return Skipped(unknown.kind, unknown.seq)
-    except (FrameError, OSError):
+    except FrameError as error:
+        return error
+    except OSError:
         return None
     finally:
         os.close(descriptor)

@@ -56,8 +56,9 @@ class RunBook:
                 self._changes += 1
         for run in self.runs:
             run.check_process()
-        for run in self.live:
-            run.catch_up()
+        for run in self.runs:
+            if run.status in {"live", "unreadable"}:
+                run.catch_up()
         shown_runs(self._runs.values())
         return self.revision != before
 
@@ -80,13 +81,16 @@ class RunBook:
 def shown_runs(runs: Iterable[Run]) -> list[Run]:
     """For each script its newest run that has figures or has ended; else its newest run.
 
-    A run that has just begun knows nothing yet: until it does, the one before it speaks.
+    A run that has just begun knows nothing yet: until it does, the one before it speaks. A run
+    whose start was damaged, so that nobody knows its script, speaks while it is its root's newest.
     """
     chosen: dict[tuple[Path, str], Run] = {}
     waiting: dict[tuple[Path, str], Run] = {}
+    roots: set[Path] = set()
     for run in sorted(runs, key=lambda run: run.id, reverse=True):
-        if run.started is None:
+        if run.unreadable or (run.started is None and run.root in roots):
             continue
+        roots.add(run.root)
         key = (run.root, _script(run))
         if key in chosen:
             continue

@@ -16,6 +16,7 @@ from gradtracer_schemas import (
     DiagnosisRaisedEvent,
     DiagnosisUpdatedEvent,
     Event,
+    FrameError,
     InterventionEvent,
     LayerWatched,
     LayerWatchedEvent,
@@ -31,6 +32,7 @@ from gradtracer_schemas import (
     RunEndedEvent,
     RunStarted,
     RunStartedEvent,
+    VersionMismatch,
 )
 from gradtracer_server.exceptions import JournalUnreadable
 from gradtracer_server.journal import (
@@ -43,8 +45,8 @@ from gradtracer_server.journal import (
 )
 from gradtracer_server.liveness import process_alive
 
-RunStatus = Literal["live", "finished", "interrupted", "failed", "vanished"]
-"""`vanished`: the process is gone and said no goodbye."""
+RunStatus = Literal["live", "finished", "interrupted", "failed", "vanished", "unreadable"]
+"""`vanished`: the process is gone and said no goodbye; `unreadable`: no event could be read."""
 
 SILENCE_SECONDS = 60.0
 """How long a run whose process cannot be looked at counts as live after its last write."""
@@ -74,11 +76,14 @@ class Run:
         """Grows with each change that a reader could see."""
         self.foreign = 0
         """Records of another run or rank that were passed over."""
+        self._damage = ""
+        self._other_protocol = ""
         self._forget()
 
     def _forget(self) -> None:
         self.started: RunStarted | None = None
         self.started_at: float | None = None
+        """Of a run whose start cannot be read: when its first readable event was made."""
         self.ended: RunEnded | None = None
         self.ended_at: float | None = None
         self.progress: Progress | None = None
@@ -98,9 +103,17 @@ class Run:
     @property
     def status(self) -> RunStatus:
         """How the run stands, by its events and the last `check_process`."""
+        if self.unreadable:
+            return "unreadable"
         if self.ended is not None:
             return self.ended.outcome
         return "vanished" if self._vanished else "live"
+
+    @property
+    def unreadable(self) -> str:
+        """Why nothing is known of the run; empty once any event of it could be read."""
+        known = self.read or self.started is not None
+        return self._other_protocol or ("" if known else self._damage)
 
     @property
     def root(self) -> Path:
@@ -128,8 +141,21 @@ class Run:
         return self.seq >= 0
 
     def peek(self) -> bool:
-        """Learn the start and the end from the journal's first and last line; is it a run's?"""
+        """Learn the start and the end from the journal's first and last line; is it a run's?
+
+        Where the first line is damaged, the others tell what they can.
+        """
         first = first_record(self.journal.path)
+        if isinstance(first, VersionMismatch):
+            self._other_protocol = (
+                f"written by protocol {first.protocol}: "
+                "update gradtracer in the environment of the editor or of the training"
+            )
+            return True
+        if isinstance(first, FrameError):
+            self._damage = "its journal cannot be read from the start"
+            self.catch_up()
+            return True
         if not isinstance(first, RunStartedEvent) or first.run != self.id:
             return False
         self.started, self.started_at = first.body, first.time
@@ -158,6 +184,8 @@ class Run:
 
     def catch_up(self) -> bool:
         """Apply what the journal has beyond `seq`; whether it could be read."""
+        if self._other_protocol:
+            return False
         generation = self.journal.generation
         try:
             for batch in self.journal.batches():
@@ -178,11 +206,10 @@ class Run:
         if self.ended is not None:
             return False
         before = self._vanished
-        answer: bool | None = False
-        if self.started is not None and self.started.host == socket.gethostname():
-            answer = alive(self.started.pid, self.started.process_started)
-        elif self.started is not None:
+        if self.started is None or self.started.host != socket.gethostname():
             answer = None
+        else:
+            answer = alive(self.started.pid, self.started.process_started)
         self._vanished = not (self._written_lately() if answer is None else answer)
         # It may have said goodbye between the last reading and its death.
         if self._vanished and not before and self.read:
@@ -206,6 +233,8 @@ class Run:
             self.foreign += 1
             return
         self.step = max(self.step, record.step)
+        if self.started_at is None:
+            self.started_at = record.time
         self._change(record)
         self.revision += 1
 

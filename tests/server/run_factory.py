@@ -200,6 +200,11 @@ class RunWriter:
         with self.journal.open("ab") as file:
             file.write(content)
 
+    def rewrite_start(self, change: Callable[[bytes], bytes]) -> None:
+        """Change the journal's first line."""
+        first, rest = self.journal.read_bytes().split(b"\n", 1)
+        self.journal.write_bytes(change(first) + b"\n" + rest)
+
     def watch_layers(self) -> None:
         """Announce every layer of the script."""
         for layer in self.project.layers:
@@ -338,3 +343,8 @@ class RunWriter:
             self.socket.close(linger=0)
             self._context.term()
             self.socket = None
+
+
+def of_protocol_2(line: bytes) -> bytes:
+    """A line as a writer of the next major protocol might write it."""
+    return line.replace(b'"protocol":"1.0"', b'"protocol":"2.0"')

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_factory import RunFactory
 
-from gradtracer_schemas import MAX_FRAME_BYTES, encode_event
+from gradtracer_schemas import MAX_FRAME_BYTES, RunStartedEvent, encode_event
 from gradtracer_server.exceptions import JournalUnreadable
 from gradtracer_server.journal import JournalReader, Record, Skipped, first_record
 
@@ -139,7 +139,7 @@ def test_first_record_reads_one_line_alone(project: RunFactory) -> None:
     run = project.start()
     run.write(b"x" * 100_000)
     record = first_record(run.journal)
-    assert record is not None
+    assert isinstance(record, RunStartedEvent)
     assert record.seq == 0
 
 

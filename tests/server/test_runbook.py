@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_factory import RunFactory
+from run_factory import RunFactory, of_protocol_2
 
 from gradtracer_server.journal import JournalReader
 from gradtracer_server.runbook import RunBook, shown_runs
@@ -115,6 +115,29 @@ def test_script_named_absolutely_or_relatively_is_one(project: RunFactory) -> No
     book = RunBook([project.root])
     book.refresh()
     assert [run.id for run in book.shown()] == [new.id]
+
+
+def test_run_whose_start_is_damaged_speaks_while_it_is_the_newest(project: RunFactory) -> None:
+    damaged = project.finished()
+    damaged.rewrite_start(lambda line: line[:-1])
+    book = RunBook([project.root])
+    book.refresh()
+    assert [run.id for run in book.shown()] == [damaged.id]
+    newer = project.finished()
+    book.refresh()
+    assert [run.id for run in book.runs] == [newer.id, damaged.id]
+    assert [run.id for run in book.shown()] == [newer.id]
+
+
+def test_unreadable_run_is_known_and_leaves_the_one_before_to_speak(project: RunFactory) -> None:
+    old, new = project.finished(), project.finished()
+    new.rewrite_start(of_protocol_2)
+    book = RunBook([project.root])
+    book.refresh()
+    assert [run.id for run in book.runs] == [new.id, old.id]
+    assert [run.id for run in book.shown()] == [old.id]
+    assert book.live == []
+    assert not book.refresh()
 
 
 def test_lone_run_without_figures_is_shown_as_it_is(project: RunFactory) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_factory import RunFactory, RunWriter
+from run_factory import RunFactory, RunWriter, of_protocol_2
 
-from gradtracer_schemas import RunStarted
+from gradtracer_schemas import MAX_FRAME_BYTES, RunStarted
 from gradtracer_server.journal import JournalReader, Record, Skipped
 from gradtracer_server.runs import SILENCE_SECONDS, Run
 
@@ -203,6 +203,53 @@ def test_peek_refuses_a_folder_that_is_no_run(project: RunFactory, tmp_path: Pat
     writer = project.start()
     moved = writer.folder.rename(writer.folder.with_name("20250101-000000-ffffff"))
     assert not Run(moved).peek()
+
+
+def test_run_of_another_protocol_says_what_to_update(project: RunFactory) -> None:
+    writer = project.start()
+    writer.rewrite_start(of_protocol_2)
+    run = Run(writer.folder)
+    assert run.peek()
+    run.check_process()
+    assert run.status == "unreadable"
+    assert run.unreadable == (
+        "written by protocol 2.0: "
+        "update gradtracer in the environment of the editor or of the training"
+    )
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"\x00" * 70_000, b"x" * (MAX_FRAME_BYTES + 1)])
+def test_run_whose_first_line_is_damaged_knows_what_the_others_say(
+    project: RunFactory, line: bytes
+) -> None:
+    writer = project.start()
+    writer.rewrite_start(lambda _: line)
+    run = Run(writer.folder)
+    assert run.peek()
+    assert (run.status, run.unreadable) == (
+        "unreadable",
+        "its journal cannot be read from the start",
+    )
+    writer.watch_layers()
+    writer.observe("item_emb", step=70)
+    again = Run(writer.folder)
+    for each in (run, again):
+        assert each.peek()
+        each.check_process()
+        assert (each.status, each.unreadable, each.started) == ("live", "", None)
+        assert set(each.layers) == {"user_emb", "item_emb"}
+        assert each.last_step == 70
+        assert each.gaps == 1
+        assert each.started_at is not None
+    writer.end("interrupted")
+    again.catch_up()
+    assert again.status == "interrupted"
+
+
+def test_long_first_line_is_read_whole(project: RunFactory) -> None:
+    run = Run(project.start(argv=["x" * 200_000]).folder)
+    assert run.peek()
+    assert run.started is not None
 
 
 def test_start_with_an_impossible_process_is_vanished(project: RunFactory) -> None:

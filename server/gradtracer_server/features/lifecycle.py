@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from gradtracer_server.locations import PositionUnits, path_of
 
 if TYPE_CHECKING:
     from gradtracer_server.language_server import GradTracerServer
+    from gradtracer_server.runs import Run
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Life:
         self._tasks: list[asyncio.Task[None]] = []
         self.publisher = DiagnosticPublisher(ls)
         self.progress = ProgressReporter(ls)
+        self._complained: set[Path] = set()
 
     def begin(self) -> None:
         """Open the session and start to watch runs."""
@@ -90,6 +92,16 @@ class Life:
         if session is not None:
             self.publisher.publish(session.findings)
             self.progress.update(session.all_runs)
+            self._complain(session.all_runs)
+
+    def _complain(self, runs: Sequence[Run]) -> None:
+        """Name each run that cannot be read in the client's log, once."""
+        for run in runs:
+            if run.unreadable and run.folder not in self._complained:
+                from gradtracer_server.render.text import unreadable_line
+
+                self._complained.add(run.folder)
+                self._ls.log_to_client(unreadable_line(run))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         with contextlib.suppress(ValueError):

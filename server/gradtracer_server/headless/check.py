@@ -34,6 +34,8 @@ def check(
     shown = [finding for finding in seen.findings if finding.state in _SHOWN]
     if not seen.book.runs:
         (say if output_format == "text" else note)(no_runs(seen.folders))
+    for line in text.unreadable_lines(seen.book.runs):
+        (say if output_format == "text" else note)(line)
     match output_format:
         case "json":
             records = [json.finding_record(each, seen.fixes(each)) for each in seen.findings]
@@ -75,7 +77,7 @@ def _say_findings(seen: Survey, shown: list[Finding], *, show_fixes: bool) -> No
     for group in text.grouped(shown):
         fixes = seen.fixes(group[0]) if show_fixes else []
         say(text.finding_lines(group, fixes))
-    if seen.book.runs:
+    if seen.runs:
         say(text.summary(seen.findings, seen.runs))
 
 

@@ -148,6 +148,8 @@ def run_outcome(run: Run) -> str:
             outcome = f"failed with {clean(failure.exception, 80)}" if failure else "failed"
         case "vanished":
             outcome = "ended without a goodbye"
+        case "unreadable":
+            return clean(run.unreadable)
     detail = _detail(run)
     return f"{outcome} at {_reached(run)}{_failure_place(run)}{f': {detail}' if detail else ''}"
 

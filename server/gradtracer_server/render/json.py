@@ -78,6 +78,7 @@ def run_record(run: Run) -> Record:
         "total_steps": run.progress.total_steps if run.progress else None,
         "layers": len(run.layers),
         "diagnoses": sorted(run.diagnoses),
+        "unreadable": run.unreadable,
         "unreadable_lines": run.problems,
         "missing_events": run.gaps,
     }

@@ -25,6 +25,8 @@ _NOT_SHOWN = {
     "suppressed": "suppressed",
     "gone": "about source that is no longer there",
 }
+_UNREADABLE = 3
+"""An upgrade leaves many runs behind that cannot be read: they do not bury the findings."""
 
 
 def relative_path(path: Path) -> str:
@@ -93,6 +95,20 @@ def summary(findings: Sequence[Finding], runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
+def unreadable_line(run: Run) -> str:
+    """`run X: written by protocol 2.0: update ...`."""
+    return f"run {clean(run.id, 80)}: {clean(run.unreadable)}"
+
+
+def unreadable_lines(runs: Sequence[Run]) -> list[str]:
+    """Which runs cannot be read and why, the newest of them by name."""
+    unreadable = [run for run in runs if run.unreadable]
+    lines = [unreadable_line(run) for run in unreadable[:_UNREADABLE]]
+    if len(unreadable) > _UNREADABLE:
+        lines.append(f"and {count(len(unreadable) - _UNREADABLE)} older runs that cannot be read")
+    return lines
+
+
 def run_table(runs: Sequence[Run]) -> str:
     """One line for each run: id, status, script, steps, diagnoses; and why it failed."""
     rows = [("run", "status", "script", "steps", "diagnoses")]
@@ -116,6 +132,8 @@ def run_table(runs: Sequence[Run]) -> str:
         table.append(line)
         if run.status == "failed":
             table.append(f"    {run_outcome(run)}")
+        if run.unreadable:
+            table.append(f"    {clean(run.unreadable)}")
     return "\n".join(table)
 
 

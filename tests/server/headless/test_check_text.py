@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from run_factory import RunFactory, statement_of
+from run_factory import RunFactory, of_protocol_2, statement_of
 
 from gradtracer_schemas import MAX_FRAME_BYTES, DiagnosisRaisedEvent, ProbeFault, SourceSite
 
@@ -167,6 +167,45 @@ def test_failed_run_names_its_exception_and_the_line_it_came_from(
     assert said in out
     assert out.count("IndexError") == 1
     assert f"    {said}" in command("runs").out
+
+
+def test_run_of_another_protocol_is_told(project: RunFactory, command: Command) -> None:
+    run = project.start()
+    run.rewrite_start(of_protocol_2)
+    said = (
+        "written by protocol 2.0: "
+        "update gradtracer in the environment of the editor or of the training\n"
+    )
+    answer = command("check")
+    assert (answer.status, answer.out) == (0, f"run {run.id}: {said}")
+    assert command("check", "--output-format", "json").err == answer.out
+    _, row, reason = command("runs").out.splitlines(keepends=True)
+    assert row.split()[:2] == [run.id, "unreadable"]
+    assert reason == f"    {said}"
+
+
+def test_run_damaged_at_its_start_is_shown_with_what_is_known(
+    project: RunFactory, command: Command
+) -> None:
+    run = project.finished()
+    run.rewrite_start(lambda line: line[:40])
+    out = command("check").out
+    assert out.startswith("train.py:10:25: ZOMBIE_EMBEDDINGS item_emb: ")
+    assert f"unknown script, run {run.id}: finished at step 300" in out
+    run.journal.write_bytes(b"{\n")
+    assert f"run {run.id}: its journal cannot be read from the start\n" in command("check").out
+
+
+def test_many_unreadable_runs_do_not_bury_the_findings(
+    project: RunFactory, command: Command
+) -> None:
+    for _ in range(9):
+        project.start().rewrite_start(of_protocol_2)
+    project.finished()
+    out = command("check").out
+    assert out.count("written by protocol 2.0") == 3
+    assert "and 6 older runs that cannot be read\n" in out
+    assert "1 finding." in out
 
 
 def test_troubles_of_a_run_are_told(project: RunFactory, command: Command) -> None:

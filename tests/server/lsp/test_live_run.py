@@ -6,7 +6,7 @@ import json
 import threading
 
 from lsp.editor import Editor
-from run_factory import RunFactory, RunWriter
+from run_factory import RunFactory, RunWriter, of_protocol_2, statement_of
 
 from gradtracer_schemas import TOPIC, ProbeFault
 
@@ -165,3 +165,20 @@ async def test_a_socket_elsewhere_is_not_followed_and_said_once(
     await editor.quit()
     editor.client._server = None
     assert capfd.readouterr().err.count("192.0.2.1") == 1
+
+
+async def test_a_run_that_cannot_be_read_is_named_in_the_log_once(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    unreadable = project.start()
+    unreadable.rewrite_start(of_protocol_2)
+    await editor.start(project.root)
+    editor.open(project.script)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    editor.replace(project.script, statement_of("item_emb"), "self.item_emb = None")
+    await editor.codes(project.script)
+    messages = [each.message for each in editor.client.log_messages]
+    [told] = [message for message in messages if unreadable.id in message]
+    assert told.startswith(f"run {unreadable.id}: written by protocol 2.0: update gradtracer")
+    assert editor.client.messages == []
