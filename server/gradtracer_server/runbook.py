@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunBook:
-    """Keeps the runs found below and above some folders, newest first."""
+    """Keeps the runs found below and above some folders, the last started first."""
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = list(roots)
@@ -24,7 +24,7 @@ class RunBook:
     @property
     def runs(self) -> list[Run]:
         """Every known run, the newest first."""
-        return sorted(self._runs.values(), key=lambda run: run.id, reverse=True)
+        return sorted(self._runs.values(), key=lambda run: run.order, reverse=True)
 
     @property
     def live(self) -> list[Run]:
@@ -87,7 +87,7 @@ def shown_runs(runs: Iterable[Run]) -> list[Run]:
     chosen: dict[tuple[Path, str], Run] = {}
     waiting: dict[tuple[Path, str], Run] = {}
     roots: set[Path] = set()
-    for run in sorted(runs, key=lambda run: run.id, reverse=True):
+    for run in sorted(runs, key=lambda run: run.order, reverse=True):
         if run.unreadable or (run.started is None and run.root in roots):
             continue
         roots.add(run.root)
@@ -101,7 +101,7 @@ def shown_runs(runs: Iterable[Run]) -> list[Run]:
             chosen[key] = run
         else:
             waiting.setdefault(key, run)
-    return sorted({**waiting, **chosen}.values(), key=lambda run: run.id, reverse=True)
+    return sorted({**waiting, **chosen}.values(), key=lambda run: run.order, reverse=True)
 
 
 def _script(run: Run) -> str:

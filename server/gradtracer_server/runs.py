@@ -121,6 +121,12 @@ class Run:
         return self.folder.parent.parent.parent
 
     @property
+    def order(self) -> tuple[float, str]:
+        """Sort key, by the start: ids tell it to the second, and only by the writer's word."""
+        began = self._written_at() if self.started_at is None else self.started_at
+        return began, self.id
+
+    @property
     def last_step(self) -> int:
         """The furthest training step that the run told of."""
         return max(self.step, self.progress.step if self.progress else 0)
@@ -219,11 +225,13 @@ class Run:
         return changed
 
     def _written_lately(self) -> bool:
+        return time.time() - self._written_at() < SILENCE_SECONDS
+
+    def _written_at(self) -> float:
         try:
-            written = self.journal.path.lstat().st_mtime
+            return self.journal.path.lstat().st_mtime
         except OSError:
-            return False
-        return time.time() - written < SILENCE_SECONDS
+            return 0.0
 
     def _apply(self, record: Record) -> None:
         self.seq = record.seq

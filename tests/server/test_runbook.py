@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,27 @@ def test_lone_run_without_figures_is_shown_as_it_is(project: RunFactory) -> None
     book = RunBook([project.root])
     book.refresh()
     assert [run.id for run in book.shown()] == [run.id]
+
+
+def test_runs_are_ordered_by_their_start_and_not_by_their_names(project: RunFactory) -> None:
+    old = project.finished(run_id="20250101-000000-ffffff")
+    new = project.finished(run_id="20250101-000000-000000")
+    book = RunBook([project.root])
+    book.refresh()
+    assert [run.id for run in book.runs] == [new.id, old.id]
+    assert [run.id for run in book.shown()] == [new.id]
+
+
+def test_runs_that_began_at_once_are_ordered_by_their_names(
+    project: RunFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_750_000_000.0)
+    ids = ["20250615-150640-bbbbbb", "20250615-150640-cccccc", "20250615-150640-aaaaaa"]
+    for each in ids:
+        project.finished(run_id=each)
+    book = RunBook([project.root])
+    book.refresh()
+    assert [run.id for run in book.runs] == sorted(ids, reverse=True)
 
 
 def test_old_runs_are_not_read_when_a_newer_one_speaks(project: RunFactory) -> None:
