@@ -84,3 +84,20 @@ def test_each_rule_can_fail(tmp_path: Path, picture: str) -> None:
     assert named_for_nothing(tmp_path) == ["probe/helpers/long.py"]
     (found,) = with_pictures(tmp_path)
     assert found.startswith("README.md:2: ")
+
+
+def placeholders(text: str) -> list[str]:
+    """Lines that hold nothing but a word in capitals, outside code."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return re.findall(r"^[A-Z]{4,}$", prose, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+)
+def test_no_document_holds_a_placeholder(name: str) -> None:
+    assert placeholders((ROOT / f"{name}.md").read_text(encoding="utf-8")) == []
+
+
+def test_a_placeholder_is_seen() -> None:
+    assert placeholders("## Cost\n\nFIGURES\n\n```\nTODO\n```\n") == ["FIGURES"]
