@@ -96,7 +96,7 @@ def placeholders(text: str) -> list[str]:
     "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 )
 def test_no_document_holds_a_placeholder(name: str) -> None:
-    assert placeholders((ROOT / f"{name}.md").read_text(encoding="utf-8")) == []
+    assert placeholders((ROOT / name).read_text(encoding="utf-8")) == []
 
 
 def test_a_placeholder_is_seen() -> None:
