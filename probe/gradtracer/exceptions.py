@@ -2,7 +2,8 @@
 
 GradTracerError
 ├── SettingsError      a setting of the wrong type or name
-└── NothingToWatch     the model has no layer of a kind that is observed
+├── NothingToWatch     the model has no layer of a kind that is observed
+└── UsageError         a command line of `python -m gradtracer` that cannot be run
 """
 
 from __future__ import annotations
@@ -18,3 +19,7 @@ class SettingsError(GradTracerError, ValueError):
 
 class NothingToWatch(GradTracerError, TypeError):
     """The object holds nothing that can be observed; the message names what can."""
+
+
+class UsageError(GradTracerError):
+    """The command line names nothing that can be run, or an option that does not exist."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-_MAX_EARLY = 1_024
+_MAX_EARLY = 256
 
 
 class LookUpListener(Protocol):
@@ -47,6 +47,11 @@ class ForwardHook:
             listener.looked_up(ids)
         elif self._early is not None and len(self._early) < _MAX_EARLY:
             self._early.append(ids.detach())
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it still waits for a listener."""
+        return self._early is not None
 
     def hand_over(self, listener: LookUpListener) -> bool:
         """Tell `listener` from now on, and first of what was kept. False: another one listens."""
@@ -95,6 +100,13 @@ def keep_look_ups(table: nn.Module) -> None:
     """Keep what passes through `table` until a tracker takes it over."""
     if not _hooks_on(table):
         table.register_forward_hook(ForwardHook(None, early=True), with_kwargs=True)
+
+
+def stop_keeping(table: nn.Module) -> None:
+    """Let go of what was kept for a tracker that will not come."""
+    for hook in _hooks_on(table):
+        if hook.keeps:
+            hook.close()
 
 
 def listen(table: nn.Module, listener: LookUpListener) -> Callable[[], None]:
