@@ -162,6 +162,9 @@ def _script(run: Run) -> str:
 
 def _troubles(run: Run) -> list[str]:
     troubles: list[str] = []
+    if not run.layers:
+        yet = " yet" if run.status == "live" else ""
+        troubles.append(f"Run {clean(run.id, 80)} watched no layer{yet}: nothing could be found.")
     if run.problems:
         troubles.append(
             f"{count(run.problems)} unreadable lines in its journal were passed over; the last: "

@@ -47,6 +47,18 @@ def test_run_without_diagnoses_is_clean(project: RunFactory, command: Command) -
     assert answer.out.startswith("No findings.\n")
 
 
+def test_run_that_watched_no_layer_is_not_merely_clean(
+    project: RunFactory, command: Command
+) -> None:
+    run = project.start()
+    said = f"    Run {run.id} watched no layer"
+    assert f"{said} yet: nothing could be found.\n" in command("check").out
+    run.end()
+    assert f"{said}: nothing could be found.\n" in command("check").out
+    project.finished()
+    assert "watched no layer" not in command("check").out
+
+
 def test_no_runs_at_all_says_where_it_looked_and_what_to_do(
     project: RunFactory, command: Command
 ) -> None:
