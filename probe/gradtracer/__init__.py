@@ -17,6 +17,7 @@ from gradtracer.callsite import install as _install_call_sites
 if TYPE_CHECKING:
     from gradtracer.agent import AgentExporter
     from gradtracer.analyzers.embedding import EmbeddingTracker
+    from gradtracer.analyzers.flow import FlowTracker
     from gradtracer.audit import AutoFixAuditLogger
     from gradtracer.callsite import locate_modules as locate
     from gradtracer.exceptions import GradTracerError, NothingToWatch, SettingsError
@@ -28,6 +29,7 @@ __all__ = [
     "AgentExporter",
     "AutoFixAuditLogger",
     "EmbeddingTracker",
+    "FlowTracker",
     "GradTracerError",
     "NothingToWatch",
     "Run",
@@ -41,6 +43,7 @@ _HOMES = {
     "AgentExporter": ("gradtracer.agent", "AgentExporter"),
     "AutoFixAuditLogger": ("gradtracer.audit", "AutoFixAuditLogger"),
     "EmbeddingTracker": ("gradtracer.analyzers.embedding", "EmbeddingTracker"),
+    "FlowTracker": ("gradtracer.analyzers.flow", "FlowTracker"),
     "GradTracerError": ("gradtracer.exceptions", "GradTracerError"),
     "NothingToWatch": ("gradtracer.exceptions", "NothingToWatch"),
     "Run": ("gradtracer.run", "Run"),
