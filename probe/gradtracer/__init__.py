@@ -17,7 +17,6 @@ from gradtracer.callsite import install as _install_call_sites
 if TYPE_CHECKING:
     from gradtracer.agent import AgentExporter
     from gradtracer.analyzers.embedding import EmbeddingTracker
-    from gradtracer.analyzers.flow import FlowTracker
     from gradtracer.audit import AutoFixAuditLogger
     from gradtracer.callsite import locate_modules as locate
     from gradtracer.exceptions import GradTracerError, NothingToWatch, SettingsError
@@ -29,7 +28,6 @@ __all__ = [
     "AgentExporter",
     "AutoFixAuditLogger",
     "EmbeddingTracker",
-    "FlowTracker",
     "GradTracerError",
     "NothingToWatch",
     "Run",
@@ -43,7 +41,6 @@ _HOMES = {
     "AgentExporter": ("gradtracer.agent", "AgentExporter"),
     "AutoFixAuditLogger": ("gradtracer.audit", "AutoFixAuditLogger"),
     "EmbeddingTracker": ("gradtracer.analyzers.embedding", "EmbeddingTracker"),
-    "FlowTracker": ("gradtracer.analyzers.flow", "FlowTracker"),
     "GradTracerError": ("gradtracer.exceptions", "GradTracerError"),
     "NothingToWatch": ("gradtracer.exceptions", "NothingToWatch"),
     "Run": ("gradtracer.run", "Run"),
