@@ -100,13 +100,13 @@ def _diagnostic(ls: GradTracerServer, findings: list[Finding]) -> types.Diagnost
 def _message(findings: list[Finding]) -> str:
     from gradtracer_server.render.card import sentence
     from gradtracer_server.render.escape import clean
-    from gradtracer_server.render.numbers import count, listed, percent
+    from gradtracer_server.render.numbers import count, listed, sureness
 
     diagnosis = findings[0].diagnosis
     premise = clean(sentence(diagnosis.premise))
     if diagnosis.layer not in premise:
         premise = f"{clean(diagnosis.layer, 120)}: {premise}"
-    sure = f"({percent(diagnosis.confidence)} confident, n = {count(diagnosis.evidence[0].n)})"
+    sure = f"({sureness(diagnosis.confidence)} confident, n = {count(diagnosis.evidence[0].n)})"
     message = f"{premise} {clean(sentence(diagnosis.action))} {sure}"
     others = [clean(each.diagnosis.layer, 120) for each in findings[1:]]
     if others:

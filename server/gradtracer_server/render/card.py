@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gradtracer_schemas import RULES, Diagnosis, Evidence, LayerWatched
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.figures import Figure, figures
-from gradtracer_server.render.numbers import count, number, p_value, percent
+from gradtracer_server.render.numbers import count, number, p_value, percent, sureness
 
 if TYPE_CHECKING:
     from gradtracer_server.runs import LayerState, Run
@@ -24,12 +24,15 @@ _SAMPLE = 8
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One diagnosis as a heading and a paragraph."""
+    """One diagnosis as a heading, a paragraph and what to do."""
 
     type: str
     title: str
     sentences: list[str]
+    """What was measured, what it means, and of which rows."""
     confidence: str
+    advice: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Each with its word before it: `Do`, `Expect`, `Risk`."""
     outdated: bool = False
 
 
@@ -69,41 +72,42 @@ def layer_card(
 
 
 def _values(state: LayerState) -> dict[str, float]:
-    """The observation's values, with the table's size where the probe did not repeat it."""
+    """The observation's values, with the table's size and the run's step beside them."""
     if state.observation is None:
         return {}
-    sizes = zip(("rows", "dim"), state.watched.shape, strict=False)
-    return {**dict(sizes), **state.observation.values}
+    known: dict[str, float] = dict(zip(("rows", "dim"), state.watched.shape, strict=False))
+    if state.observed_step:
+        known["run_steps"] = state.observed_step
+    return {**known, **state.observation.values}
 
 
 def verdict(diagnosis: Diagnosis, *, outdated: bool = False) -> Verdict:
-    """Premise, implication, action, effect, and how sure."""
+    """Premise and implication, then action, effect and risk, and how sure."""
     rule = RULES.get(diagnosis.type)
-    sentences = [
-        diagnosis.premise,
-        diagnosis.implies,
-        diagnosis.action,
-        diagnosis.expected_effect,
-    ]
-    if diagnosis.risk:
-        sentences.append(f"Risk: {diagnosis.risk}")
+    sentences = [diagnosis.premise, diagnosis.implies]
     if diagnosis.rows is not None and diagnosis.rows.sample:
         sample = diagnosis.rows.sample[:_SAMPLE]
         rest = diagnosis.rows.count - len(sample)
         named = ", ".join(str(row) for row in sample)
         sentences.append(f"Rows {named}{f' and {count(rest)} more' if rest > 0 else ''}.")
+    advice = [
+        ("Do", diagnosis.action),
+        ("Expect", diagnosis.expected_effect),
+        ("Risk", diagnosis.risk),
+    ]
     return Verdict(
         type=diagnosis.type,
         title=rule.title if rule else diagnosis.type,
         sentences=[sentence(text) for text in sentences if text.strip()],
         confidence=confidence(diagnosis),
+        advice=[(word, sentence(text)) for word, text in advice if text.strip()],
         outdated=outdated,
     )
 
 
 def confidence(diagnosis: Diagnosis) -> str:
-    """`97 % confident (test name, p = 0.003, n = 1,682)`."""
-    return f"{percent(diagnosis.confidence)} confident ({evidence(diagnosis.evidence[0])})"
+    """`Confidence 97 % (test name, p = 0.003, n = 1,682)`."""
+    return f"Confidence {sureness(diagnosis.confidence)} ({evidence(diagnosis.evidence[0])})"
 
 
 def evidence(finding: Evidence) -> str:

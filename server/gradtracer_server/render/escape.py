@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_MARKUP = re.compile(
+_INLINE = re.compile(
     r"[\\`*~|]"  # emphasis, code, strikethrough, table cells
     r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # emphasis; inside a word it is plain
     r"|\](?=[(\[:])"  # the closing bracket of a link
@@ -13,7 +13,9 @@ _MARKUP = re.compile(
     r"|&(?=#|[A-Za-z][A-Za-z0-9]*;)"  # an entity
     r"|@(?=\S)"  # an address that clients make a link of
     r"|(?<=:)/(?=/)|(?i:(?<=\bwww)\.|(?<=\bmailto):)"
-    r"|^[-+=#>]"  # a list, a heading, a quotation
+)
+_LINE_START = re.compile(
+    r"^[-+=#>]"  # a list, a heading, a quotation
     + "".join(rf"|(?<=^\d{{{digits}}})[.)](?=\s|$)" for digits in range(1, 10))  # a numbered list
 )
 _SPACES = re.compile(r"\s+")
@@ -32,11 +34,17 @@ def clean(text: str, limit: int = 600) -> str:
 
 
 def markdown(text: str, limit: int = 600) -> str:
-    """The text as markdown that shows exactly these characters.
+    """The text as markdown that shows exactly these characters, wherever it stands.
 
     Only what would act is escaped: terminal editors show the backslashes.
     """
-    return _MARKUP.sub(r"\\\g<0>", clean(text, limit))
+    # Nothing that is escaped inline stands before a marker of a line's start.
+    return _LINE_START.sub(r"\\\g<0>", inline(text, limit))
+
+
+def inline(text: str, limit: int = 600) -> str:
+    """As `markdown`, for a table cell and for what has other words before it on its line."""
+    return _INLINE.sub(r"\\\g<0>", clean(text, limit))
 
 
 def code(text: str, limit: int = 120) -> str:

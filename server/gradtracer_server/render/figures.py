@@ -39,7 +39,7 @@ def _two_digits(value: float) -> str:
 
 
 _KNOWN: tuple[_Known, ...] = (
-    _Known("steps", "Steps watched", count),
+    _Known("steps", "Steps followed", count, of="run_steps"),
     _Known("exposures", "Look-ups", count),
     _Known("seen_rows", "Rows seen", count, of="rows"),
     _Known("coverage", "Coverage", percent),
@@ -58,12 +58,16 @@ _KNOWN: tuple[_Known, ...] = (
 )
 _NAMES = frozenset(known.name for known in _KNOWN)
 _BOUNDS = ("_low", "_high")
-_SIZES = frozenset({"rows", "dim"})
+_SIZES = frozenset({"run_steps", "rows", "dim"})
 
 
 def figures(values: Mapping[str, float]) -> list[Figure]:
     """The table of an observation's values: known statistics first, then the others by name."""
-    table = [_known_figure(known, values) for known in _KNOWN if known.name in values]
+    table = [
+        _known_figure(known, values)
+        for known in _KNOWN
+        if known.name in values and not _says_nothing(known.name, values)
+    ]
     table += [
         Figure(name, number(value), _interval(name, number, values))
         for name, value in sorted(values.items())
@@ -72,9 +76,16 @@ def figures(values: Mapping[str, float]) -> list[Figure]:
     return table[:_SHOWN]
 
 
+def _says_nothing(name: str, values: Mapping[str, float]) -> bool:
+    """A fault that did not happen, or a share whose count stands in the table too."""
+    if name == "coverage":
+        return "seen_rows" in values and "rows" in values
+    return name == "grad_nonfinite" and values[name] == 0
+
+
 def _known_figure(known: _Known, values: Mapping[str, float]) -> Figure:
     text = known.show(values[known.name])
-    if known.of in values:
+    if known.of in values and values[known.name] <= values[known.of]:
         text = f"{text} of {count(values[known.of])}"
     if known.unit:
         text = f"{text} {known.unit}"

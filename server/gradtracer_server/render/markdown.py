@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradtracer_server.render.card import BEFORE_EDIT, Card, Verdict
-from gradtracer_server.render.escape import clean, code, markdown
+from gradtracer_server.render.escape import clean, code, inline, markdown
 from gradtracer_server.render.figures import Figure
 
 MAX_CARDS = 5
@@ -47,7 +47,7 @@ def _table(rows: Sequence[Figure]) -> str:
     cells = [("Figure", "Value", "95 % interval")[:width]]
     for row in rows:
         texts = (row.label, row.value, row.interval)[:width]
-        cells.append(tuple(markdown(text, 80) for text in texts))
+        cells.append(tuple(inline(text, 80) for text in texts))
     sizes = [max(len(line[column]) for line in cells) for column in range(width)]
     rule = "|".join([f":{'-' * (sizes[0] + 1)}", *(f"{'-' * (size + 1)}:" for size in sizes[1:])])
     head, *body = [_row(line, sizes) for line in cells]
@@ -62,11 +62,12 @@ def _row(cells: Sequence[str], sizes: Sequence[int]) -> str:
 
 def _verdict_markdown(verdict: Verdict, card: Card) -> str:
     before = f"*{markdown(BEFORE_EDIT)}* " if verdict.outdated and not card.outdated else ""
-    body = " ".join(markdown(sentence) for sentence in verdict.sentences)
-    return (
-        f"**{markdown(verdict.title, 80)}** ({code(verdict.type)}). "
-        f"{before}{body} {markdown(verdict.confidence)}."
-    )
+    body = " ".join(inline(sentence) for sentence in verdict.sentences)
+    blocks = [f"**{inline(verdict.title, 80)}** ({code(verdict.type)}). {before}{body}"]
+    if verdict.advice:
+        blocks.append("\n".join(f"- {word}: {inline(text)}" for word, text in verdict.advice))
+    blocks.append(f"{inline(verdict.confidence)}.")
+    return "\n\n".join(blocks)
 
 
 def _card_plain(card: Card) -> str:
@@ -83,10 +84,9 @@ def _card_plain(card: Card) -> str:
     for verdict in card.verdicts:
         before = f"{BEFORE_EDIT} " if verdict.outdated and not card.outdated else ""
         body = " ".join(clean(sentence) for sentence in verdict.sentences)
-        lines.append(
-            f"{clean(verdict.title, 80)} ({verdict.type}). "
-            f"{before}{body} {clean(verdict.confidence)}."
-        )
+        lines.append(f"{clean(verdict.title, 80)} ({verdict.type}). {before}{body}")
+        lines += [f"- {word}: {clean(text)}" for word, text in verdict.advice]
+        lines.append(f"{clean(verdict.confidence)}.")
     lines.append(clean(card.status))
     return "\n".join(lines)
 

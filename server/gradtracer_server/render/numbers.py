@@ -43,6 +43,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def sureness(probability: float) -> str:
+    """A probability as a percentage that never claims certainty."""
+    return ">99.9 %" if probability > 0.999 else percent(probability)
+
+
 def p_value(value: float) -> str:
     """A p-value with its sign: `p = 0.003`, `p < 0.0001`."""
     return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"

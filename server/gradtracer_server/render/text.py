@@ -138,8 +138,10 @@ def run_table(runs: Sequence[Run]) -> str:
 
 
 def _confidence(value: float) -> str:
-    """Two digits, but never a certainty that was not measured."""
-    return ">0.99" if 0.995 <= value < 1 else f"{value:.2f}"
+    """Two digits, but never a certainty: no test gives one."""
+    if value > 0.999:
+        return ">0.999"
+    return ">0.99" if value >= 0.995 else f"{value:.2f}"
 
 
 def _types(run: Run) -> str:

@@ -259,8 +259,11 @@ def test_certainty_is_never_rounded_up_to(project: RunFactory, command: Command)
     run = project.start()
     run.watch_layers()
     run.observe("item_emb")
-    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", confidence=0.9996)
-    assert "[confidence >0.99, " in command("check").out
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", confidence=0.997)
+    run.diagnose("POPULARITY_BIAS", "item_emb", confidence=1.0)
+    out = command("check").out
+    assert "[confidence >0.99, " in out
+    assert "[confidence >0.999, " in out
 
 
 def test_disabled_types_and_bad_settings_of_the_project_are_heard(

@@ -19,7 +19,7 @@ async def use(editor: Editor, project: RunFactory, run: RunWriter) -> None:
     [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
     text = await editor.hover_text(project.script, "self.item_emb")
     assert "move much and get nowhere" in text
-    assert "98 % confident" in text
+    assert "Confidence 98 %" in text
     actions = await editor.actions(project.script, [found])
     for action in actions:
         if action.title.startswith("Reduce") and action.edit is None:

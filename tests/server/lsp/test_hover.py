@@ -36,11 +36,11 @@ async def test_a_hover_shows_figures_verdict_and_run(editor: Editor, project: Ru
     for sentence in (
         "41 of 1,000 rows of item_emb move much and get nowhere.",
         "their updates are spent on contradictory labels.",
-        "look at the examples behind the named rows.",
-        "the rows' gradient noise falls to that of their peers.",
-        "Risk: rare rows learn more slowly.",
+        "- Do: look at the examples behind the named rows.",
+        "- Expect: the rows' gradient noise falls to that of their peers.",
+        "- Risk: rare rows learn more slowly.",
         "Rows 7, 12, 99 and 38 more.",
-        "98 % confident (von Neumann ratio, Benjamini-Hochberg, p = 0.0004, n = 1,000).",
+        "Confidence 98 % (von Neumann ratio, Benjamini-Hochberg, p = 0.0004, n = 1,000).",
     ):
         assert sentence in text
     assert "finished at step 300 of 1,000. Figures of step 100." in text

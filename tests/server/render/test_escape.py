@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from gradtracer_server.render.escape import clean, code, markdown
+from gradtracer_server.render.escape import clean, code, inline, markdown
 
 MARKUP = st.text(
     alphabet=st.sampled_from(list("ab1_*`[]()<>&;#!|~\\/:.-+=@ \n\t{}\"'^$%")), max_size=30
@@ -39,6 +39,23 @@ def test_text_is_shown_as_it_is(text: str) -> None:
 @given(MARKUP)
 def test_text_in_the_middle_of_a_paragraph_is_shown_as_it_is(text: str) -> None:
     assert shown(f"before {markdown(text)}") == clean(f"before {text}")
+    assert shown(f"before {inline(text)}") == clean(f"before {text}")
+
+
+@given(MARKUP)
+@example("-0.014")
+@example("1. a")
+def test_a_table_cell_is_shown_as_it_is(text: str) -> None:
+    tokens = PARSER.parse(f"| a |\n|---|\n| {inline(text)} |\n")
+    *_, cell = [token for token in tokens if token.type == "inline"]
+    if clean(text):
+        assert {child.type for child in cell.children or []} <= {"text", "text_special"}
+        assert "".join(child.content for child in cell.children or []) == clean(text)
+
+
+def test_a_number_below_zero_in_a_cell_has_no_backslash() -> None:
+    assert inline("-0.014") == "-0.014"
+    assert markdown("-0.014") == "\\-0.014"
 
 
 def test_the_parser_sees_markup_that_is_not_escaped() -> None:

@@ -20,10 +20,25 @@ def test_known_figures_have_labels_units_and_intervals() -> None:
     )
     assert table == [
         Figure("Rows seen", "1,480 of 1,682"),
-        Figure("Coverage", "88 %"),
         Figure("Popularity Gini", "0.87", "0.85 to 0.89"),
         Figure("Effective rank", "24.3 of 64"),
     ]
+
+
+def test_steps_are_told_beside_those_of_the_run() -> None:
+    assert figures({"steps": 448, "run_steps": 500}) == [Figure("Steps followed", "448 of 500")]
+    assert figures({"steps": 448}) == [Figure("Steps followed", "448")]
+    # Counted from an earlier run's checkpoint on, which this run's steps do not hold.
+    assert figures({"steps": 448, "run_steps": 40}) == [Figure("Steps followed", "448")]
+
+
+def test_what_says_nothing_new_is_left_out() -> None:
+    assert figures({"grad_nonfinite": 0}) == []
+    assert figures({"grad_nonfinite": 2}) == [
+        Figure("Steps with a gradient that is not finite", "2")
+    ]
+    assert figures({"coverage": 0.88}) == [Figure("Coverage", "88 %")]
+    assert figures({"coverage": 0.88, "rows": 8, "seen_rows": 7}) == [Figure("Rows seen", "7 of 8")]
 
 
 def test_an_unknown_figure_is_shown_by_its_name() -> None:

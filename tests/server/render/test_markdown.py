@@ -13,7 +13,15 @@ CARD = Card(
     kind="Embedding 1,682 × 64, float32 on cpu",
     status="Live: step 7.",
     figures=[Figure("Coverage", "88 %"), Figure("Popularity Gini", "0.87", "0.85 to 0.89")],
-    verdicts=[Verdict("POPULARITY_BIAS", "A few rows win", ["So it is."], "97 % confident")],
+    verdicts=[
+        Verdict(
+            "POPULARITY_BIAS",
+            "A few rows win",
+            ["So it is.", "It matters."],
+            "Confidence 97 %",
+            [("Do", "sample anew."), ("Risk", "none.")],
+        )
+    ],
 )
 
 
@@ -28,7 +36,26 @@ def test_figures_are_a_table_with_numbers_to_the_right() -> None:
     html = MarkdownIt("commonmark").enable("table").render(text)
     assert '<td style="text-align:right">88 %</td>' in html
     assert "<strong><code>item_emb</code></strong> Embedding 1,682" in html
-    assert "So it is. 97 % confident." in html
+
+
+def test_a_verdict_is_a_paragraph_a_list_and_how_sure() -> None:
+    html = MarkdownIt("commonmark").render(hover_markdown([CARD]))
+    assert html.endswith(
+        "<p><strong>A few rows win</strong> (<code>POPULARITY_BIAS</code>). "
+        "So it is. It matters.</p>\n"
+        "<ul>\n<li>Do: sample anew.</li>\n<li>Risk: none.</li>\n</ul>\n"
+        "<p>Confidence 97 %.</p>\n<p><em>Live: step 7.</em></p>\n"
+    )
+
+
+def test_a_negative_number_in_a_table_is_no_list() -> None:
+    card = Card("a", "", "", figures=[Figure("Noise", "-0.014", "-0.02 to -0.01")])
+    text = hover_markdown([card])
+    assert "| -0.014 |" in text
+    assert "\\" not in text
+    assert '<td style="text-align:right">-0.014</td>' in (
+        MarkdownIt("commonmark").enable("table").render(text)
+    )
 
 
 def test_without_intervals_there_is_no_column_for_them() -> None:
@@ -41,7 +68,10 @@ def test_plain_text_lines_up() -> None:
         "item_emb: Embedding 1,682 × 64, float32 on cpu",
         "  Coverage         88 %",
         "  Popularity Gini  0.87  (0.85 to 0.89)",
-        "A few rows win (POPULARITY_BIAS). So it is. 97 % confident.",
+        "A few rows win (POPULARITY_BIAS). So it is. It matters.",
+        "- Do: sample anew.",
+        "- Risk: none.",
+        "Confidence 97 %.",
         "Live: step 7.",
     ]
 

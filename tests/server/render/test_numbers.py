@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gradtracer_server.render.numbers import count, listed, number, p_value, percent
+from gradtracer_server.render.numbers import count, listed, number, p_value, percent, sureness
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,13 @@ def test_count_and_p_value() -> None:
 def test_long_lists_name_three_and_count_the_rest() -> None:
     assert listed(["a", "b", "c"]) == "a, b, c"
     assert listed(list("abcdefg")) == "a, b, c and 4 more"
+
+
+def test_nobody_is_ever_certain() -> None:
+    assert [sureness(share) for share in (0.5, 0.98, 0.9951, 0.9996, 1.0)] == [
+        "50 %",
+        "98 %",
+        "99.5 %",
+        ">99.9 %",
+        ">99.9 %",
+    ]
