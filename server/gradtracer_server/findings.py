@@ -18,6 +18,7 @@ from gradtracer_server.runs import Run
 from gradtracer_server.source.anchors import Anchor, resolve
 from gradtracer_server.source.documents import Documents
 from gradtracer_server.source.index import SourceText
+from gradtracer_server.source.renames import renamed, target_of
 from gradtracer_server.source.suppressions import suppressed
 from gradtracer_server.source.workspace import Workspace
 
@@ -85,7 +86,7 @@ def find(
 
 def locate(diagnosis: Diagnosis, run: Run, documents: Documents, workspace: Workspace) -> Finding:
     """Place one diagnosis in the text as it is now."""
-    frames = resolve_site(diagnosis.site, run, documents, workspace)
+    frames = _follow_rename(resolve_site(diagnosis.site, run, documents, workspace), run)
     related = {
         role: resolve_site(site, run, documents, workspace)
         for role, site in diagnosis.related.items()
@@ -121,6 +122,18 @@ def resolve_site(
         near = documents.current_line(path, frame.start_line - 1)
         resolved.append(FrameAnchor(frame, path, source, resolve(frame, source, near)))
     return resolved
+
+
+def _follow_rename(frames: list[FrameAnchor], run: Run) -> list[FrameAnchor]:
+    """The frames, the first of them on the statement that took another name since the run."""
+    if not frames or frames[0].anchor.state != "gone":
+        return frames
+    first, *rest = frames
+    taken = {
+        target_of(frame.text) for each in run.layers.values() for frame in each.watched.site.frames
+    }
+    anchor = renamed(first.frame, first.source, taken)
+    return frames if anchor is None else [replace(first, anchor=anchor), *rest]
 
 
 def _state(diagnosis: Diagnosis, frames: list[FrameAnchor]) -> FindingState:

@@ -110,6 +110,33 @@ def test_deleted_definition_leaves_the_finding_without_a_place(project: RunFacto
     assert finding.anchor.range is None
 
 
+def test_renamed_definition_has_the_outdated_finding_under_its_new_name(
+    project: RunFactory,
+) -> None:
+    project.finished()
+    edit(project, DEFINITION, "self.films = nn.Embedding(1000, 64)")
+    (finding,) = findings(project)
+    assert finding.state == "outdated"
+    assert finding.anchor is not None
+    assert finding.anchor.range == Range(Position(9, 8), Position(9, 43))
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        "",
+        "self.films = nn.Embedding(1000, 32)",
+        "self.a = nn.Embedding(1000, 64)\n        self.b = nn.Embedding(1000, 64)",
+        "films = nn.Linear(1000, 64)",
+    ],
+    ids=["another layer's is left", "another value", "two new names", "another class"],
+)
+def test_rename_that_is_not_certain_is_not_followed(project: RunFactory, now: str) -> None:
+    project.finished()
+    edit(project, DEFINITION, now)
+    assert [finding.state for finding in findings(project)] == ["gone"]
+
+
 def test_comment_suppresses_the_finding(project: RunFactory) -> None:
     project.finished("ZOMBIE_EMBEDDINGS", "POPULARITY_BIAS")
     edit(project, DEFINITION, f"{DEFINITION}  # gradtracer: ignore[ZOMBIE_EMBEDDINGS]")

@@ -82,6 +82,18 @@ async def test_hover_says_when_the_line_was_edited_since(
     assert "Measured before" not in await editor.hover_text(project.script, "self.user_emb")
 
 
+async def test_hover_on_a_renamed_definition_says_that_it_was_measured_before(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    await ready(editor, project)
+    editor.replace(project.script, "self.item_emb", "self.films")
+    text = await editor.hover_text(project.script, "self.films")
+    assert "*Measured before this edit.* 41 of 1,000 rows of item_emb" in text
+    await editor.codes(project.script)
+
+
 async def test_hover_says_when_auto_fix_was_turned_on_since(
     editor: Editor, project: RunFactory
 ) -> None:
