@@ -94,8 +94,28 @@ def forget_matches() -> None:
     _matches.clear()
 
 
-def _before(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-    for ref in _watchers_of(optimizer):
+def _before(
+    optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    watchers = _watchers_of(optimizer)
+    closure = args[1] if len(args) > 1 else kwargs.get("closure")
+    if closure is None:
+        _tell_before(optimizer, watchers)
+        return None
+
+    # The forward and backward pass run within this step: Lightning's way, and LBFGS's.
+    def closure_then_tell() -> Any:
+        loss = closure()
+        _tell_before(optimizer, _watchers_of(optimizer))
+        return loss
+
+    if len(args) > 1:
+        return (args[0], closure_then_tell, *args[2:]), kwargs
+    return args, {**kwargs, "closure": closure_then_tell}
+
+
+def _tell_before(optimizer: Optimizer, watchers: list[weakref.ref[StepWatcher]]) -> None:
+    for ref in watchers:
         watcher = ref()
         if watcher is not None:
             watcher.before_step(optimizer)
