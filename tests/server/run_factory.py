@@ -258,7 +258,7 @@ class RunWriter:
             ],
             "risk": "rare rows learn more slowly",
             "rows": Rows(count=41, of=1000, sample=[7, 12, 99]),
-            "site": self.project.layer_site(layer),
+            "site": changes.get("site") or self.project.layer_site(layer),
             "related": {"watch": self.project.watch_site()},
             "fixes": [
                 FixOffer(fix="enable-auto-fix", preferred=True),

@@ -98,20 +98,26 @@ def _diagnostic(ls: GradTracerServer, findings: list[Finding]) -> types.Diagnost
 
 
 def _message(findings: list[Finding]) -> str:
-    from gradtracer_server.render.card import sentence
+    """Each layer's premise with its own figures, and what to do."""
+    from gradtracer_server.render.card import premise_of, sentence, shared_action
     from gradtracer_server.render.escape import clean
-    from gradtracer_server.render.numbers import count, listed, sureness
+    from gradtracer_server.render.numbers import NAMED, count, listed, sureness
 
-    diagnosis = findings[0].diagnosis
-    premise = clean(sentence(diagnosis.premise))
-    if diagnosis.layer not in premise:
-        premise = f"{clean(diagnosis.layer, 120)}: {premise}"
-    sure = f"({sureness(diagnosis.confidence)} confident, n = {count(diagnosis.evidence[0].n)})"
-    message = f"{premise} {clean(sentence(diagnosis.action))} {sure}"
-    others = [clean(each.diagnosis.layer, 120) for each in findings[1:]]
-    if others:
-        message += f" Also: {listed(others)}."
-    return message
+    diagnoses = [each.diagnosis for each in findings]
+    action = shared_action(diagnoses)
+    alone = len(diagnoses) == 1
+    parts: list[str] = []
+    for each in diagnoses[:NAMED]:
+        sure = f"({sureness(each.confidence)} confident, n = {count(each.evidence[0].n)})"
+        parts.append(clean(sentence(premise_of(each))))
+        if alone or action is None:
+            parts.append(clean(sentence(each.action)))
+        parts.append(sure)
+    if not alone and action is not None:
+        parts.append(clean(sentence(action)))
+    if len(diagnoses) > NAMED:
+        parts.append(f"Also: {listed([clean(each.layer, 120) for each in diagnoses[NAMED:]])}.")
+    return " ".join(parts)
 
 
 def _related(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -215,6 +216,20 @@ def _when(run: Run) -> str:
     except (OverflowError, ValueError, OSError):
         return "unknown time"
     return time.strftime("%Y-%m-%d %H:%M", moment)
+
+
+def premise_of(diagnosis: Diagnosis) -> str:
+    """The premise with the layer that its figures are of, where it does not name it itself."""
+    named = rf"(?<![\w.]){re.escape(diagnosis.layer)}(?!\.?\w)"
+    if re.search(named, diagnosis.premise):
+        return diagnosis.premise
+    return f"{clean(diagnosis.layer, 120)}: {diagnosis.premise}"
+
+
+def shared_action(diagnoses: Sequence[Diagnosis]) -> str | None:
+    """What to do about all of them; None where each asks for something else."""
+    actions = {each.action for each in diagnoses}
+    return actions.pop() if len(actions) == 1 else None
 
 
 def sentence(text: str) -> str:

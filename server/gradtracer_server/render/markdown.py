@@ -93,4 +93,5 @@ def _card_plain(card: Card) -> str:
 
 def _more(cards: Sequence[Card]) -> str:
     hidden = len(cards) - MAX_CARDS
-    return f"and {hidden:,} more layers defined here" if hidden > 0 else ""
+    layers = "layer" if hidden == 1 else "layers"
+    return f"and {hidden:,} more {layers} defined here" if hidden > 0 else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-_NAMED = 3
+NAMED = 3
+"""How many of several things are named before the rest are counted."""
 
 
 def count(value: float) -> str:
@@ -55,6 +56,6 @@ def p_value(value: float) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
-    shown = ", ".join(names[:_NAMED])
-    rest = len(names) - _NAMED
+    shown = ", ".join(names[:NAMED])
+    rest = len(names) - NAMED
     return f"{shown} and {count(rest)} more" if rest > 0 else shown

@@ -11,11 +11,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradtracer_server.render.card import outcome_sentence, run_outcome, sentence
+from gradtracer_server.render.card import (
+    outcome_sentence,
+    premise_of,
+    run_outcome,
+    sentence,
+    shared_action,
+)
 from gradtracer_server.render.escape import clean
-from gradtracer_server.render.numbers import count, listed
+from gradtracer_server.render.numbers import NAMED, count, listed
 
 if TYPE_CHECKING:
+    from gradtracer_schemas import Diagnosis
     from gradtracer_server.findings import Finding
     from gradtracer_server.fixes.proposal import ProposedFix
     from gradtracer_server.runs import Run
@@ -62,14 +69,20 @@ def heading(group: Sequence[Finding]) -> str:
 
 def finding_lines(group: Sequence[Finding], fixes: Sequence[ProposedFix] = ()) -> str:
     """A finding, or several of one type on one line, and what to do about it."""
-    diagnosis = group[0].diagnosis
-    deciding = diagnosis.evidence[0]
-    test = f", {clean(deciding.test, 120)}" if deciding.test else ""
-    lines = [
-        f"{heading(group)}: {clean(diagnosis.premise)} "
-        f"[confidence {_confidence(diagnosis.confidence)}{test}]",
-        f"    {clean(sentence(diagnosis.action))}",
-    ]
+    diagnoses = [each.diagnosis for each in group]
+    action = shared_action(diagnoses)
+    if len(group) == 1:
+        lines = [f"{heading(group)}: {clean(diagnoses[0].premise)} {_sure(diagnoses[0])}"]
+    else:
+        lines = [f"{heading(group)}: {count(len(group))} layers, as follows"]
+        for each in diagnoses[:NAMED]:
+            lines.append(f"    {clean(premise_of(each))} {_sure(each)}")
+            if action is None:
+                lines.append(f"        {clean(sentence(each.action))}")
+        if (more := len(group) - NAMED) > 0:
+            lines.append(f"    and {count(more)} more layer{'s' if more > 1 else ''}")
+    if action is not None:
+        lines.append(f"    {clean(sentence(action))}")
     for fix in fixes:
         preferred = " (preferred)" if fix.preferred else ""
         reason = f"; not here: {clean(fix.disabled_reason)}" if fix.disabled_reason else ""
@@ -104,8 +117,8 @@ def unreadable_lines(runs: Sequence[Run]) -> list[str]:
     """Which runs cannot be read and why, the newest of them by name."""
     unreadable = [run for run in runs if run.unreadable]
     lines = [unreadable_line(run) for run in unreadable[:_UNREADABLE]]
-    if len(unreadable) > _UNREADABLE:
-        lines.append(f"and {count(len(unreadable) - _UNREADABLE)} older runs that cannot be read")
+    if (more := len(unreadable) - _UNREADABLE) > 0:
+        lines.append(f"and {count(more)} older run{'s' if more > 1 else ''} that cannot be read")
     return lines
 
 
@@ -135,6 +148,12 @@ def run_table(runs: Sequence[Run]) -> str:
         if run.unreadable:
             table.append(f"    {clean(run.unreadable)}")
     return "\n".join(table)
+
+
+def _sure(diagnosis: Diagnosis) -> str:
+    deciding = diagnosis.evidence[0]
+    test = f", {clean(deciding.test, 120)}" if deciding.test else ""
+    return f"[confidence {_confidence(diagnosis.confidence)}{test}]"
 
 
 def _confidence(value: float) -> str:
@@ -168,11 +187,15 @@ def _troubles(run: Run) -> list[str]:
         yet = " yet" if run.status == "live" else ""
         troubles.append(f"Run {clean(run.id, 80)} watched no layer{yet}: nothing could be found.")
     if run.problems:
+        many = run.problems > 1
         troubles.append(
-            f"{count(run.problems)} unreadable lines in its journal were passed over; the last: "
+            f"{count(run.problems)} unreadable line{'s' if many else ''} in its journal "
+            f"{'were' if many else 'was'} passed over{'; the last' if many else ''}: "
             f"{clean(run.journal.last_problem, 200)}"
         )
     if run.gaps:
-        troubles.append(f"{count(run.gaps)} of its events are missing.")
+        troubles.append(
+            f"{count(run.gaps)} of its events {'is' if run.gaps == 1 else 'are'} missing."
+        )
     troubles += [clean(sentence(f"Probe: {fault.message}")) for fault in run.faults]
     return troubles

@@ -12,6 +12,7 @@ from gradtracer_schemas import MAX_FRAME_BYTES, DiagnosisRaisedEvent, ProbeFault
 
 from .conftest import Command
 
+TEST = "von Neumann ratio, Benjamini-Hochberg"
 DEFINITION = statement_of("item_emb")
 
 
@@ -144,10 +145,50 @@ def test_layers_built_on_one_line_share_a_finding(project: RunFactory, command: 
         )
         run.emit(same, cls=DiagnosisRaisedEvent)
     answer = command("check")
-    heading = "train.py:10:25: ZOMBIE_EMBEDDINGS tables.0, tables.1, tables.2 and 9 more: "
-    assert answer.out.startswith(heading)
+    premise = "41 of 1,000 rows of item_emb move much and get nowhere"
+    assert answer.out.splitlines()[:6] == [
+        "train.py:10:25: ZOMBIE_EMBEDDINGS tables.0, tables.1, tables.2 and 9 more: "
+        "12 layers, as follows",
+        *(f"    tables.{number}: {premise} [confidence 0.98, {TEST}]" for number in range(3)),
+        "    and 9 more layers",
+        "    look at the examples behind the named rows.",
+    ]
     assert answer.out.count("train.py:10:25") == 1
     assert "12 findings." in answer.out
+
+
+def test_layers_on_one_line_keep_their_own_figures_and_actions(
+    project: RunFactory, command: Command
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb")
+    site = project.layer_site("item_emb")
+    for number in (1, 12):
+        run.diagnose(
+            "REPRESENTATION_COLLAPSE",
+            f"tables.{number}",
+            site=site,
+            premise=f"effective rank of tables.{number} is {number}.5",
+            action=f"try embedding_dim={number}",
+            confidence=number / 20,
+        )
+    assert command("check").out.splitlines()[1:5] == [
+        f"    effective rank of tables.1 is 1.5 [confidence 0.05, {TEST}]",
+        "        try embedding_dim=1.",
+        f"    effective rank of tables.12 is 12.5 [confidence 0.60, {TEST}]",
+        "        try embedding_dim=12.",
+    ]
+
+
+def test_one_trouble_is_told_in_the_singular(project: RunFactory, command: Command) -> None:
+    run = project.start()
+    run.write(b"{torn\n")
+    run.seq += 1
+    run.progress(step=1)
+    out = command("check").out
+    assert "1 of its events is missing." in out
+    assert "1 unreadable line in its journal was passed over: " in out
 
 
 def test_fixes_are_listed_when_asked_for(project: RunFactory, command: Command) -> None:

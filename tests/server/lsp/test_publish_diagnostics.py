@@ -25,6 +25,31 @@ async def test_a_finished_run_is_shown_on_the_line_of_its_layer(
     assert editor.at(project.script, related.location.range) == "MF()"
 
 
+async def test_layers_on_one_line_keep_their_own_figures(
+    editor: Editor, project: RunFactory
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    site = project.layer_site("item_emb")
+    for number in (1, 12):
+        run.diagnose(
+            "REPRESENTATION_COLLAPSE",
+            f"tables.{number}",
+            site=site,
+            premise=f"the effective rank is {number}.5",
+            action=f"try embedding_dim={number}",
+            confidence=number / 20,
+        )
+    await editor.start(project.root)
+    [found] = await editor.codes(project.script, "REPRESENTATION_COLLAPSE")
+    assert found.message == (
+        "tables.12: the effective rank is 12.5. try embedding_dim=12. "
+        "(60 % confident, n = 1,000) "
+        "tables.1: the effective rank is 1.5. try embedding_dim=1. "
+        "(5 % confident, n = 1,000)"
+    )
+
+
 async def test_a_file_that_is_not_open_is_shown_too(editor: Editor, project: RunFactory) -> None:
     project.finished()
     await editor.start(project.root)
