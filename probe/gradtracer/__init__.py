@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from gradtracer.agent import AgentExporter
     from gradtracer.analyzers.embedding import EmbeddingTracker
     from gradtracer.audit import AutoFixAuditLogger
+    from gradtracer.callbacks import lightning_callback, transformers_callback
     from gradtracer.callsite import locate_modules as locate
-    from gradtracer.exceptions import GradTracerError, NothingToWatch, SettingsError
+    from gradtracer.exceptions import (
+        GradTracerError,
+        MissingLibrary,
+        NothingToWatch,
+        SettingsError,
+        UsageError,
+    )
     from gradtracer.run import Run
     from gradtracer.version import __version__
     from gradtracer.watching import watch
@@ -29,11 +36,15 @@ __all__ = [
     "AutoFixAuditLogger",
     "EmbeddingTracker",
     "GradTracerError",
+    "MissingLibrary",
     "NothingToWatch",
     "Run",
     "SettingsError",
+    "UsageError",
     "__version__",
+    "lightning_callback",
     "locate",
+    "transformers_callback",
     "watch",
 ]
 
@@ -42,11 +53,15 @@ _HOMES = {
     "AutoFixAuditLogger": ("gradtracer.audit", "AutoFixAuditLogger"),
     "EmbeddingTracker": ("gradtracer.analyzers.embedding", "EmbeddingTracker"),
     "GradTracerError": ("gradtracer.exceptions", "GradTracerError"),
+    "MissingLibrary": ("gradtracer.exceptions", "MissingLibrary"),
     "NothingToWatch": ("gradtracer.exceptions", "NothingToWatch"),
     "Run": ("gradtracer.run", "Run"),
     "SettingsError": ("gradtracer.exceptions", "SettingsError"),
+    "UsageError": ("gradtracer.exceptions", "UsageError"),
     "__version__": ("gradtracer.version", "__version__"),
+    "lightning_callback": ("gradtracer.callbacks", "lightning_callback"),
     "locate": ("gradtracer.callsite", "locate_modules"),
+    "transformers_callback": ("gradtracer.callbacks", "transformers_callback"),
     "watch": ("gradtracer.watching", "watch"),
 }
 

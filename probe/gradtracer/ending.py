@@ -112,12 +112,20 @@ def _chain_sigterm() -> None:
         return
 
     def handler(number: int, _frame: FrameType | None) -> None:
+        if _ends_the_batch_first(signal.getsignal(number)):
+            _crash.append(("interrupted", signal.Signals(number).name, None))
+            return
         for run in list(_open_runs):
             run.finish("interrupted", signal.Signals(number).name, None)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, handler)
+
+
+def _ends_the_batch_first(handler: object) -> bool:
+    """Whether ours was called by Lightning's handler, which lets a training stop in good order."""
+    return type(handler).__module__.partition(".")[0] in ("lightning", "pytorch_lightning")
 
 
 def failure_place(error: BaseException, trace: TracebackType | None) -> FailurePlace:

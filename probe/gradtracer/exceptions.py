@@ -2,6 +2,7 @@
 
 GradTracerError
 ├── SettingsError      a setting of the wrong type or name
+├── MissingLibrary     a callback's training library is not installed
 ├── NothingToWatch     the model has no layer of a kind that is observed
 └── UsageError         a command line of `python -m gradtracer` that cannot be run
 """
@@ -15,6 +16,10 @@ class GradTracerError(Exception):
 
 class SettingsError(GradTracerError, ValueError):
     """A setting has a wrong name, type or value; the message names what was expected."""
+
+
+class MissingLibrary(GradTracerError, ImportError):
+    """A library that is no dependency of ours is needed; the message names the package."""
 
 
 class NothingToWatch(GradTracerError, TypeError):
