@@ -36,7 +36,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     if narrower is not None:
         offer = FixOffer(
             fix="reduce-embedding-dim",
-            parameters={"embedding_dim": narrower},
+            parameters={"embedding_dim": narrower, "measured_dim": figures.dim},
             preferred=decay.offer is None,
         )
         fixes.insert(0, offer)

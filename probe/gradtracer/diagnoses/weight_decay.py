@@ -20,6 +20,9 @@ def reduce_decay(optimizer: OptimizerFacts, *, preferred: bool) -> FixOffer:
     """The offer to set it."""
     return FixOffer(
         fix="reduce-weight-decay",
-        parameters={"weight_decay": smaller_decay(optimizer)},
+        parameters={
+            "weight_decay": smaller_decay(optimizer),
+            "measured_decay": optimizer.weight_decay,
+        },
         preferred=preferred,
     )

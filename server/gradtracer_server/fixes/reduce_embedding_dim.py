@@ -63,7 +63,7 @@ def _target(context: FixContext) -> tuple[int, Frame, Node, Literal]:
     call = _constructor(frame)
     callers = tuple(context.diagnosis.site.frames[index + 1 :])
     literal = follow(_dim_argument(call), Place(path, source, callers, context.frames))
-    if literal.value <= dim:
+    if literal.value <= dim or literal.value < _measured_dim(context):
         raise AlreadyApplied(f"embedding_dim is {literal.value} already; {dim} was measured")
     return dim, frame, call, literal
 
@@ -73,6 +73,12 @@ def _offered_dim(context: FixContext) -> int:
     if not isinstance(dim, int) or isinstance(dim, bool) or dim < 1:
         raise NotApplicable(f"expected the measured embedding_dim, a positive integer, got {dim!r}")
     return dim
+
+
+def _measured_dim(context: FixContext) -> int:
+    """The width that the run had; a text that sets less was edited since. 0 when not told."""
+    measured = context.offer.parameters.get("measured_dim") if context.offer is not None else None
+    return measured if isinstance(measured, int) and not isinstance(measured, bool) else 0
 
 
 def _first_frame(context: FixContext) -> tuple[Frame, int]:

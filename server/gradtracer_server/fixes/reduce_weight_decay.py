@@ -57,7 +57,7 @@ def _target(context: FixContext) -> tuple[float, Path, Literal]:
         path, source, tuple(watch[1:]), context.frames, number=number, wanted="the weight decay"
     )
     literal = follow(value, place)
-    if literal.value <= wanted:
+    if literal.value <= wanted or literal.value < _measured(context):
         raise AlreadyApplied(f"weight_decay is {literal.value:g} already; try {wanted:g}")
     return wanted, path, literal
 
@@ -67,6 +67,12 @@ def _offered(context: FixContext) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
         raise NotApplicable(f"expected the weight_decay to try, at least 0, got {value!r}")
     return value
+
+
+def _measured(context: FixContext) -> float:
+    """The decay that the run had; a text that sets less was edited since. 0 when not told."""
+    value = context.offer.parameters.get("measured_decay") if context.offer is not None else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
 def _watch_call(context: FixContext) -> tuple[Frame, Node]:

@@ -31,7 +31,7 @@ def test_a_table_of_three_directions_has_collapsed(
     assert evidence.interval is not None
     assert evidence.interval[0] <= evidence.value <= evidence.interval[1] < evidence.threshold
     assert [offer.fix for offer in finding.fixes] == ["reduce-embedding-dim", "suppress"]
-    assert finding.fixes[0].parameters == {"embedding_dim": 8}
+    assert finding.fixes[0].parameters == {"embedding_dim": 8, "measured_dim": 32}
     assert finding.fixes[0].preferred
 
 

@@ -448,3 +448,13 @@ def test_every_other_byte_stays(
         place = text.index(number, place + 1)
     assert made == text[:place] + "24" + text[place + len(number) :]
     assert not SourceText.parse(made).broken
+
+
+@pytest.mark.parametrize(("width", "stands"), [(64, False), (16, True)])
+def test_a_width_below_what_the_run_had_was_edited_since_though_the_advice_changed(
+    bench: Bench, width: int, stands: bool
+) -> None:
+    path = bench.write("a.py", f"e = nn.Embedding(9, {width})\n")
+    site = [bench.frame(path, f"nn.Embedding(9, {width})")]
+    fix = bench.one("reduce-embedding-dim", site=site, embedding_dim=8, measured_dim=64)
+    assert ("already" in (fix.disabled_reason or "")) is stands

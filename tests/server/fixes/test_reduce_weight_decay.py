@@ -110,6 +110,17 @@ def test_a_finding_is_addressed_once_the_text_says_what_the_fix_would_write(
     assert addressed(FixContext(diagnosis, None, bench.frames)) is is_addressed
 
 
+@pytest.mark.parametrize(("decay", "is_addressed"), [("1e-4", False), ("5e-5", True)])
+def test_any_edit_below_what_the_run_had_addresses_it_though_the_advice_changed_since(
+    bench: Bench, finding: Diagnosis, decay: str, is_addressed: bool
+) -> None:
+    path = bench.write("a.py", MAIN.format(optimizer=f"optimizer = Adam(p, weight_decay={decay})"))
+    watch = SourceSite(frames=[bench.frame(path, WATCH, "main")])
+    parameters = {**TO, "measured_decay": 1e-4}
+    diagnosis = _with(finding, watch, FixOffer(fix="reduce-weight-decay", parameters=parameters))
+    assert addressed(FixContext(diagnosis, None, bench.frames)) is is_addressed
+
+
 def test_a_fix_that_does_not_apply_addresses_nothing(bench: Bench, finding: Diagnosis) -> None:
     path = bench.write("a.py", MAIN.format(optimizer="optimizer = Adam(p, auto_fix=True)"))
     watch = SourceSite(frames=[bench.frame(path, WATCH, "main")])
