@@ -3,7 +3,7 @@
 Imports nothing of ours and nothing heavier than msgspec.
 """
 
-from gradtracer_schemas.catalogue import DIAGNOSIS_TYPES, RULES, DiagnosisType, Rule
+from gradtracer_schemas.catalogue import RULES
 from gradtracer_schemas.connection import (
     MAX_CONNECTION_BYTES,
     Connection,
@@ -55,6 +55,7 @@ from gradtracer_schemas.frame import (
 from gradtracer_schemas.intervention import Intervention, MeasuredEffect
 from gradtracer_schemas.observation import Observation
 from gradtracer_schemas.recipe import LayerRecipe, Recipe
+from gradtracer_schemas.rule import DIAGNOSIS_TYPES, DiagnosisType, Rule
 from gradtracer_schemas.run import (
     FailurePlace,
     LayerWatched,

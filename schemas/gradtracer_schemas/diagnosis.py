@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gradtracer_schemas.catalogue import DiagnosisType
+from gradtracer_schemas.rule import DiagnosisType
 from gradtracer_schemas.site import SourceSite
 
 Severity = Literal["error", "warning", "information"]
