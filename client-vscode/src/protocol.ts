@@ -276,7 +276,7 @@ export interface Diagnosis {
   readonly rows?: Rows | null;
   /** Where the layer is defined. */
   readonly site?: SourceSite;
-  /** Other source the finding or its fixes rest on, by role: `watch`, `optimizer`. */
+  /** Other source the finding or its fixes rest on, by role: `watch`, `optimizer`, `step`. */
   readonly related?: Readonly<Record<string, SourceSite>>;
   /** Remedies, the preferred one first. */
   readonly fixes?: readonly FixOffer[];

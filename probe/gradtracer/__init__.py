@@ -3,8 +3,8 @@
     import gradtracer
     run = gradtracer.watch(model, optimizer=optimizer)
 
-Importing it loads neither torch nor scipy; it begins to note where modules are built, now or when
-torch is imported.
+Importing it loads neither torch nor scipy; it begins to note where modules and optimizers are
+built, now or when torch is imported.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from gradtracer.callsite import install as _install_call_sites
+from gradtracer.training_sites import install as _install_training_sites
 
 if TYPE_CHECKING:
     from gradtracer.agent import AgentExporter
@@ -66,6 +67,7 @@ _HOMES = {
 }
 
 _install_call_sites()
+_install_training_sites()
 
 
 def __getattr__(name: str) -> Any:

@@ -24,13 +24,15 @@ _MAX_FRAMES = 12
 _OUR_PACKAGE = __name__.partition(".")[0]
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """A call on the stack."""
+
     code: CodeType
     instruction: int
     line: int
 
 
-_built: weakref.WeakKeyDictionary[nn.Module, list[_Place]] = weakref.WeakKeyDictionary()
+_built: weakref.WeakKeyDictionary[nn.Module, list[Place]] = weakref.WeakKeyDictionary()
 
 
 def install() -> None:
@@ -60,11 +62,11 @@ def _caller() -> FrameType | None:
     return here.f_back if here is not None else None
 
 
-def _stack(frame: FrameType | None, built: object = None) -> list[_Place]:
-    places: list[_Place] = []
+def _stack(frame: FrameType | None, built: object = None) -> list[Place]:
+    places: list[Place] = []
     while frame is not None and len(places) < _MAX_FRAMES:
         if not _is_foreign(frame) and not _is_own_constructor(frame, built):
-            places.append(_Place(frame.f_code, frame.f_lasti, frame.f_lineno))
+            places.append(Place(frame.f_code, frame.f_lasti, frame.f_lineno))
         frame = frame.f_back
     return places
 
@@ -96,7 +98,16 @@ def built_modules() -> list[nn.Module]:
 
 def call_site() -> SourceSite:
     """Site of the innermost call outside this package, e.g. the user's `watch(...)`."""
-    places = _stack(_caller())
+    return site_at(calling_places())
+
+
+def calling_places(built: object = None) -> list[Place]:
+    """The user's calls that lead here, innermost first, without those of `built`'s constructor."""
+    return _stack(_caller(), built)
+
+
+def site_at(places: list[Place]) -> SourceSite:
+    """The statements of a chain of calls."""
     frames = _frames(places)
     return SourceSite(frames=frames, origin="call" if frames else "unknown")
 
@@ -134,7 +145,7 @@ def _site(path: str, module: nn.Module, owners: dict[str, nn.Module]) -> SourceS
     return SourceSite(attribute=path)
 
 
-def _frames(places: list[_Place]) -> list[SourceFrame]:
+def _frames(places: list[Place]) -> list[SourceFrame]:
     return [
         frame
         for place in places

@@ -17,6 +17,8 @@ from torch.optim.optimizer import (
 )
 from torch.utils.hooks import RemovableHandle
 
+from gradtracer.training_sites import record_step
+
 
 class StepWatcher(Protocol):
     """Something that observes parameters."""
@@ -141,6 +143,7 @@ def _watchers_of(optimizer: Optimizer) -> list[weakref.ref[StepWatcher]]:
         return known[1]
     for callback in _newcomers:
         callback(optimizer)
+    record_step(optimizer)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     matching = [
         ref

@@ -103,7 +103,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     site: SourceSite = SourceSite()
     """Where the layer is defined."""
     related: dict[str, SourceSite] = {}
-    """Other source the finding or its fixes rest on, by role: `watch`, `optimizer`."""
+    """Other source the finding or its fixes rest on, by role: `watch`, `optimizer`, `step`."""
     fixes: list[FixOffer] = []
     """Remedies, the preferred one first."""
     first_step: int = 0

@@ -31,6 +31,7 @@ from gradtracer.diagnoses.finding import Finding
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.statistics.movement import MovementTotals
 from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
+from gradtracer.training_sites import TrainingSites, training_sites
 from gradtracer_schemas import (
     Diagnosis,
     LayerWatched,
@@ -98,6 +99,7 @@ class EmbeddingTracker:
         self._movement: MovementTotals | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._facts: OptimizerFacts | None = None
+        self._training: TrainingSites | None = None
         self._ranks: list[tuple[int, float]] = []
         self._weight: torch.Tensor = embedding_layer.weight
         self._observer = self._observe()
@@ -153,6 +155,7 @@ class EmbeddingTracker:
         """Called right before the optimizer that holds the table steps."""
         if self._optimizer is None or self._optimizer() is not optimizer:
             self._optimizer = weakref.ref(optimizer)
+            self._training = training_sites(optimizer)
         if not self._active:
             return
         try:
@@ -244,6 +247,8 @@ class EmbeddingTracker:
         """
         figures = self.figures() if final else self._measure()
         self._movement = figures.movement
+        if self._training is not None:
+            self._book.relate(self._training.related())
         if figures.rank is not None:
             self._ranks.append((self.steps, figures.rank.value))
         self.run.emit(ObservationEvent, observation(figures))

@@ -8,6 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 _ADAPTIVE = {"Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop"}
+_DECOUPLED = {"AdamW", "SparseAdam"}
 
 
 class OptimizerFacts(NamedTuple):
@@ -16,9 +17,16 @@ class OptimizerFacts(NamedTuple):
     name: str
     """Class name."""
     lr: float
+    """Learning rate of the last step."""
     weight_decay: float
     coupled: bool
     """Weight decay is added to a gradient that is then divided by its own scale."""
+    base_lr: float = 0.0
+    """Learning rate that a scheduler began from, which is what the source says; else `lr`."""
+    adaptive: bool = False
+    """The gradient is divided by its own scale."""
+    momentum: float = 0.0
+    """Momentum of SGD or RMSprop; first beta of the Adam family."""
 
 
 def optimizer_facts(optimizer: Optimizer, parameter: torch.Tensor) -> OptimizerFacts | None:
@@ -26,10 +34,14 @@ def optimizer_facts(optimizer: Optimizer, parameter: torch.Tensor) -> OptimizerF
     for group in optimizer.param_groups:
         if any(held is parameter for held in group["params"]):
             name = type(optimizer).__name__
+            lr = float(group.get("lr", 0.0))
             return OptimizerFacts(
                 name,
-                float(group.get("lr", 0.0)),
+                lr,
                 float(group.get("weight_decay", 0.0)),
                 name in _ADAPTIVE and not group.get("decoupled_weight_decay", False),
+                base_lr=float(group.get("initial_lr", lr)),
+                adaptive=name in _ADAPTIVE | _DECOUPLED,
+                momentum=float(group.get("momentum", group.get("betas", (0.0,))[0])),
             )
     return None

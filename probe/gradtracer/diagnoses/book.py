@@ -37,6 +37,11 @@ class DiagnosisBook:
         self._absent: dict[DiagnosisType, int] = {}
         self._active: dict[DiagnosisType, Diagnosis] = {}
 
+    def relate(self, related: dict[str, SourceSite]) -> None:
+        """Name other source that later diagnoses rest on, by role."""
+        # Never changed in place: diagnoses that hold it wait for another thread.
+        self._related = {**self._related, **related}
+
     @property
     def active(self) -> list[Diagnosis]:
         """Diagnoses that hold now."""
