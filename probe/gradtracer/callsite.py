@@ -78,7 +78,9 @@ def _is_foreign(frame: FrameType) -> bool:
     return package in _FOREIGN
 
 
-_FOREIGN = frozenset({"torch", _OUR_PACKAGE, "importlib", "runpy", "threading"})
+_FOREIGN = frozenset(
+    {"torch", "xgboost", "lightgbm", "catboost", _OUR_PACKAGE, "importlib", "runpy", "threading"}
+)
 
 
 def _is_own_constructor(frame: FrameType, built: object) -> bool:

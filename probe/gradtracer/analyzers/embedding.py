@@ -25,9 +25,9 @@ from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.analyzers.table_report import summarize, table_report
 from gradtracer.auto_fix.intervene import AutoFix
 from gradtracer.callsite import call_site, locate_module
-from gradtracer.diagnoses import EMBEDDING
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
+from gradtracer.diagnoses.tables import EMBEDDING
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.statistics.movement import MovementTotals
 from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
