@@ -64,6 +64,11 @@ def _run(arguments: argparse.Namespace) -> int:
                 arguments.paths,
                 output_format="diff" if arguments.diff else arguments.output_format,
                 show_fixes=arguments.show_fixes,
+                select=arguments.select,
+                ignore=arguments.ignore,
+                since_run=arguments.since_run,
+                baseline=arguments.baseline,
+                update_baseline=arguments.write_baseline,
             )
         case "rule":
             from gradtracer_server.headless.rule import rule

@@ -91,7 +91,7 @@ def shown_runs(runs: Iterable[Run]) -> list[Run]:
         if run.unreadable or (run.started is None and run.root in roots):
             continue
         roots.add(run.root)
-        key = (run.root, _script(run))
+        key = script_key(run)
         if key in chosen:
             continue
         # Older runs are read only when no newer one speaks for their script.
@@ -102,6 +102,11 @@ def shown_runs(runs: Iterable[Run]) -> list[Run]:
         else:
             waiting.setdefault(key, run)
     return sorted({**waiting, **chosen}.values(), key=lambda run: run.order, reverse=True)
+
+
+def script_key(run: Run) -> tuple[Path, str]:
+    """What runs of one script have in common: the root, and the script below it."""
+    return run.root, _script(run)
 
 
 def _script(run: Run) -> str:

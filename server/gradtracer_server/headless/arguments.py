@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,10 +53,14 @@ _Commands = Any  # argparse keeps the class of its subparsers private
 
 
 def _serve(commands: _Commands) -> None:
-    serve = commands.add_parser(
+    serve = _command(
+        commands,
         "serve",
-        help="the language server, on standard input and output",
-        description="Serve one editor. It starts the server itself: see the README.",
+        "the language server, on standard input and output",
+        "Serve one editor. It starts the server itself: see the README.",
+        """\
+  gradtracer serve                       what an editor's settings name
+  gradtracer serve --tcp 127.0.0.1:2087  for a client that connects""",
     )
     serve.add_argument(
         "--tcp",
@@ -66,28 +71,51 @@ def _serve(commands: _Commands) -> None:
 
 
 def _check(commands: _Commands) -> None:
-    check = commands.add_parser(
+    check = _command(
+        commands,
         "check",
-        help="print what the last runs found, by file and line",
-        description=(
-            "Print the diagnoses that hold for the source as it is now. "
-            "Exit status: 0 none, 1 some, 2 the command failed."
-        ),
+        "print what the last runs found, by file and line",
+        "Print the diagnoses that hold for the source as it is now. "
+        "Exit status: 0 none, 1 some, 2 the command failed.",
+        """\
+  gradtracer check                                     this folder and its project
+  gradtracer check src/model.py --show-fixes
+  gradtracer check --diff | git apply                  make the first fix of each finding
+  gradtracer check --select ZOMBIE,DEAD_EMBEDDINGS     types, or the beginning of a type
+  gradtracer check --output-format sarif > gradtracer.sarif
+  gradtracer check --output-format markdown >> $GITHUB_STEP_SUMMARY
+  gradtracer check --baseline known.json --write-baseline
+  gradtracer check --baseline known.json               fail on new findings alone
+  gradtracer check --since-run previous                what the run before did not have""",
     )
     _paths(check, "files and folders to report on")
     form = check.add_mutually_exclusive_group()
-    _output_format(form)
+    _output_format(form, "json-lines", "sarif", "github", "markdown")
     form.add_argument(
         "--diff", action="store_true", help="print the first fix of each finding as a patch"
     )
     check.add_argument("--show-fixes", action="store_true", help="list the fixes of each finding")
+    _selection(check)
+    check.add_argument(
+        "--since-run", metavar="RUN", help="report only what that run did not have; or `previous`"
+    )
+    check.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="report only what does not stand in FILE"
+    )
+    check.add_argument(
+        "--write-baseline", action="store_true", help="write what is found to the baseline FILE"
+    )
 
 
 def _rule(commands: _Commands) -> None:
-    rule = commands.add_parser(
+    rule = _command(
+        commands,
         "rule",
-        help="explain a type of diagnosis",
-        description="Print what a type of diagnosis measures, why it matters and what helps.",
+        "explain a type of diagnosis",
+        "Print what a type of diagnosis measures, why it matters and what helps.",
+        """\
+  gradtracer rule                        all types
+  gradtracer rule ZOMBIE_EMBEDDINGS""",
     )
     rule.add_argument(
         "type", nargs="?", metavar="TYPE", help="e.g. ZOMBIE_EMBEDDINGS; without it, all types"
@@ -95,8 +123,14 @@ def _rule(commands: _Commands) -> None:
 
 
 def _runs(commands: _Commands) -> None:
-    runs = commands.add_parser(
-        "runs", help="list the runs", description="List the runs, the newest first."
+    runs = _command(
+        commands,
+        "runs",
+        "list the runs",
+        "List the runs, the newest first.",
+        """\
+  gradtracer runs
+  gradtracer runs ../project --output-format json""",
     )
     _paths(runs, "folders to look around")
     _output_format(runs)
@@ -108,9 +142,28 @@ def _paths(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def _output_format(parser: Any) -> None:
+def _output_format(parser: Any, *more: str) -> None:
     parser.add_argument(
-        "--output-format", choices=("text", "json"), default="text", help="default: text"
+        "--output-format", choices=("text", "json", *more), default="text", help="default: text"
+    )
+
+
+def _selection(parser: argparse.ArgumentParser) -> None:
+    what = "types, beginnings of types, or ids"
+    for name, help_ in (("--select", f"only these {what}"), ("--ignore", f"none of these {what}")):
+        parser.add_argument(name, action="append", default=[], metavar="WHAT", help=help_)
+
+
+def _command(
+    commands: _Commands, name: str, help_: str, description: str, examples: str
+) -> argparse.ArgumentParser:
+    """A command with its description, and examples that stand as they are written."""
+    return commands.add_parser(
+        name,
+        help=help_,
+        description=textwrap.fill(description, 78),
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 

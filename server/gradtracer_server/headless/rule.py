@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 
 from gradtracer_schemas import DIAGNOSIS_TYPES, RULES
 from gradtracer_server.exceptions import UsageError
+from gradtracer_server.headless.nearest import meant
 from gradtracer_server.headless.output import say
 
 _WIDTH = 88
@@ -29,9 +29,7 @@ def rule(name: str | None) -> int:
             page = RULES.get(type_)
             say(_page(type_) if page else f"{type_}: reserved; this version does not raise it.")
             return 0
-    near = [type_ for type_ in DIAGNOSIS_TYPES if wanted and wanted in type_]
-    near = near or difflib.get_close_matches(wanted, DIAGNOSIS_TYPES, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`gradtracer rule` lists them"
+    hint = meant(wanted, DIAGNOSIS_TYPES, "`gradtracer rule` lists them")
     raise UsageError(f"expected a type of diagnosis, got {name[:80]!r}; {hint}")
 
 

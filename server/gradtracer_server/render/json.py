@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gradtracer_server.fingerprint import fingerprint
+from gradtracer_server.fixes.safety import is_safe
 from gradtracer_server.render.text import relative_path
 
 if TYPE_CHECKING:
@@ -23,8 +25,18 @@ def document(records: Sequence[Record]) -> str:
     return json.dumps(records, indent=2, ensure_ascii=True)
 
 
-def finding_record(finding: Finding, fixes: Sequence[ProposedFix]) -> Record:
-    """A finding; lines and columns count from 1, columns in Unicode code points."""
+def lines(records: Sequence[Record]) -> str:
+    """A record a line; empty when there is none."""
+    return "\n".join(json.dumps(record, ensure_ascii=True) for record in records)
+
+
+def finding_record(
+    finding: Finding, fixes: Sequence[ProposedFix], baseline_state: str | None = None
+) -> Record:
+    """A finding; lines and columns count from 1, columns in Unicode code points.
+
+    `baseline_state`: `new` or `unchanged`, where there is something to compare with.
+    """
     diagnosis = finding.diagnosis
     first = finding.frames[0] if finding.frames else None
     return {
@@ -35,6 +47,8 @@ def finding_record(finding: Finding, fixes: Sequence[ProposedFix]) -> Record:
         "confidence": diagnosis.confidence,
         **_place(first),
         "state": finding.state,
+        "fingerprint": fingerprint(diagnosis, finding.run),
+        "baseline_state": baseline_state,
         "run": finding.run.id,
         "run_status": finding.run.status,
         "failure": _failure(finding.run),
@@ -50,6 +64,7 @@ def finding_record(finding: Finding, fixes: Sequence[ProposedFix]) -> Record:
                 "name": fix.name,
                 "title": fix.title,
                 "preferred": fix.preferred,
+                "safe": is_safe(fix),
                 "disabled_reason": fix.disabled_reason,
             }
             for fix in fixes

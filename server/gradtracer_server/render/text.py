@@ -56,15 +56,19 @@ def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
 
 def heading(group: Sequence[Finding]) -> str:
     """`path:line:col: TYPE layer`."""
-    first = group[0]
     layers = listed([clean(each.diagnosis.layer, 120) for each in group])
-    where = "outside the workspace"
-    if first.path is not None:
-        where = clean(relative_path(first.path))
-        if first.anchor is not None and first.anchor.focus is not None:
-            start = first.anchor.focus.start
-            where += f":{start.line + 1}:{start.column + 1}"
-    return f"{where}: {first.diagnosis.type} {layers}"
+    return f"{heading_of(group[0])}: {group[0].diagnosis.type} {layers}"
+
+
+def heading_of(finding: Finding) -> str:
+    """`path:line:col`, or that it is outside."""
+    if finding.path is None:
+        return "outside the workspace"
+    where = clean(relative_path(finding.path))
+    if finding.anchor is None or finding.anchor.focus is None:
+        return where
+    start = finding.anchor.focus.start
+    return f"{where}:{start.line + 1}:{start.column + 1}"
 
 
 def finding_lines(group: Sequence[Finding], fixes: Sequence[ProposedFix] = ()) -> str:
@@ -90,19 +94,24 @@ def finding_lines(group: Sequence[Finding], fixes: Sequence[ProposedFix] = ()) -
     return "\n".join(lines)
 
 
-def summary(findings: Sequence[Finding], runs: Sequence[Run]) -> str:
-    """How many findings there are and are not shown, and the runs they are from."""
+def summary(findings: Sequence[Finding], runs: Sequence[Run], known: int | None = None) -> str:
+    """How many findings there are and are not shown, and the runs they are from.
+
+    `known`: how many of them a baseline holds back; None without one.
+    """
     states = Counter(finding.state for finding in findings)
-    shown = states["current"] + states["outside"]
-    lines = [f"{count(shown) if shown else 'No'} finding{'' if shown == 1 else 's'}."]
-    hidden = [
+    shown = states["current"] + states["outside"] - (known or 0)
+    new = "" if known is None else " new"
+    lines = [f"{count(shown) if shown else 'No'}{new} finding{'' if shown == 1 else 's'}."]
+    hidden = [f"{count(known)} known before"] if known else []
+    hidden += [
         f"{count(states[state])} {what}" for state, what in _NOT_SHOWN.items() if states[state]
     ]
     if hidden:
         lines.append(f"Not shown: {', '.join(hidden)}.")
     for run in runs:
         lines.append(
-            f"{clean(_script(run), 200)}, run {clean(run.id, 80)}: {outcome_sentence(run)}"
+            f"{clean(run_script(run), 200)}, run {clean(run.id, 80)}: {outcome_sentence(run)}"
         )
         lines += [f"    {trouble}" for trouble in _troubles(run)]
     return "\n".join(lines)
@@ -129,7 +138,7 @@ def run_table(runs: Sequence[Run]) -> str:
         (
             clean(run.id, 80),
             run.status,
-            clean(_script(run), 200),
+            clean(run_script(run), 200),
             count(run.last_step),
             clean(_types(run)) or "none",
         )
@@ -170,7 +179,8 @@ def _types(run: Run) -> str:
     )
 
 
-def _script(run: Run) -> str:
+def run_script(run: Run) -> str:
+    """The script of a run, as seen from the current folder."""
     if run.started is None:
         return "unknown script"
     if run.started.script == "-":

@@ -41,6 +41,7 @@ def test_json_record_carries_everything_an_agent_needs(
     assert answer.status == 1
     (record,) = records(answer)
     fixes, related = record.pop("fixes"), record.pop("related")
+    assert len(record.pop("fingerprint")) == 16
     assert record == {
         "id": f"ZOMBIE_EMBEDDINGS:item_emb@{run.id}",
         "type": "ZOMBIE_EMBEDDINGS",
@@ -53,6 +54,7 @@ def test_json_record_carries_everything_an_agent_needs(
         "end_line": 10,
         "end_column": 47,
         "state": "current",
+        "baseline_state": None,
         "run": run.id,
         "run_status": "finished",
         "failure": None,
@@ -78,7 +80,9 @@ def test_json_record_carries_everything_an_agent_needs(
         "rows": {"count": 41, "of": 1000, "sample": [7, 12, 99]},
     }
     assert {fix["name"]: fix["preferred"] for fix in fixes}["enable-auto-fix"] is True
-    assert all({"name", "title", "preferred", "disabled_reason"} == set(fix) for fix in fixes)
+    assert all(
+        {"name", "title", "preferred", "safe", "disabled_reason"} == set(fix) for fix in fixes
+    )
     assert [(each["role"], each["line"]) for each in related] == [("site", 13), ("watch", 15)]
 
 
