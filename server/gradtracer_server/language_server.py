@@ -71,7 +71,10 @@ class GradTracerServer(LanguageServer):
         self.support = ClientSupport()
         self.units = PositionUnits(None)
         self.options: object = None
-        """The editor's settings as it sent them."""
+        """The editor's settings as it sent them with `initialize`; they stand below later ones."""
+        self.settings_sent: object = None
+        """The editor's settings as it last sent them."""
+        self._complained: set[str] = set()
         self.over_tcp = False
         self.said_goodbye = False
         """Whether the client asked for shutdown before it left."""
@@ -83,13 +86,15 @@ class GradTracerServer(LanguageServer):
         for method, handler, options in FEATURES:
             self.feature(method, options)(handler)
 
-    def configure(self, options: object) -> None:
+    def configure(self, settings: object = None) -> None:
         """Take the editor's settings; one that cannot be used is named in the log and left out."""
-        self.options = options
+        self.settings_sent = settings
         if self.session is None:
             return
-        for problem in self.session.configure(options):
-            self.log_to_client(str(problem))
+        problems = {str(each) for each in self.session.configure(self.options, settings)}
+        for problem in sorted(problems - self._complained):
+            self.log_to_client(problem)
+        self._complained = problems
 
     def uri_of(self, path: Path) -> str:
         """The URI of a file, spelt as the client spells it where it has opened the file."""

@@ -6,7 +6,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +35,7 @@ from gradtracer_schemas import (
     VersionMismatch,
 )
 from gradtracer_server.exceptions import JournalUnreadable
+from gradtracer_server.history import History, points_for
 from gradtracer_server.journal import (
     JOURNAL_NAME,
     JournalReader,
@@ -63,6 +64,8 @@ class LayerState:
     observation: Observation | None = None
     observed_step: int | None = None
     """Training step of `observation`."""
+    history: History = field(default_factory=History)
+    """Its figures since the run began."""
 
 
 class Run:
@@ -87,6 +90,8 @@ class Run:
         self.ended: RunEnded | None = None
         self.ended_at: float | None = None
         self.progress: Progress | None = None
+        self.learning = History()
+        """Loss and metrics since the run began."""
         self.layers: dict[str, LayerState] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
         self.interventions: deque[InterventionEvent] = deque(maxlen=_KEPT_INTERVENTIONS)
@@ -253,8 +258,11 @@ class Run:
                 if layer is not None:
                     layer.observation = observation
                     layer.observed_step = event.step
+                    layer.history.add(event.step, observation.values, points_for(len(self.layers)))
             case ProgressEvent(body=progress):
                 self.progress = progress
+                loss = {} if progress.loss is None else {"loss": progress.loss}
+                self.learning.add(progress.step, {**loss, **progress.metrics})
             case DiagnosisRaisedEvent(body=diagnosis) | DiagnosisUpdatedEvent(body=diagnosis):
                 self.diagnoses[diagnosis.id] = diagnosis
             case DiagnosisClearedEvent(body=cleared):

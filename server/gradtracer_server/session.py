@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gradtracer_schemas import Diagnosis
+from gradtracer_server.earlier import EarlierRun
 from gradtracer_server.exceptions import SettingsError
 from gradtracer_server.findings import Finding, find
 from gradtracer_server.layer_map import LayerMap, PlacedLayer
@@ -55,9 +56,13 @@ class Session:
         """Every run; empty until they have been read."""
         return self.watcher.book.runs if self.watcher.ready else []
 
-    def configure(self, options: object) -> list[SettingsError]:
+    def earlier(self, run: Run) -> EarlierRun | None:
+        """The run of the same script before this one; None where there is none or it is unread."""
+        return self.watcher.earlier.get(run.folder)
+
+    def configure(self, *options: object) -> list[SettingsError]:
         """Take the settings of the project and the editor; what was wrong with them."""
-        self.settings, problems = load_settings(self.roots, options)
+        self.settings, problems = load_settings(self.roots, *options)
         self.watcher.interval = self.settings.poll_seconds
         self.watcher.allow_remote = self.settings.allow_remote_endpoints
         self.texts_changed()

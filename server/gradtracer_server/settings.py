@@ -14,6 +14,7 @@ import msgspec
 
 from gradtracer_schemas import DiagnosisType
 from gradtracer_server.exceptions import SettingsError
+from gradtracer_server.render.plots import Theme
 
 _PROJECT_BYTES = 1 << 20
 _FROM_PROJECT = "[tool.gradtracer.server] in pyproject.toml"
@@ -29,36 +30,42 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Types of diagnosis that are never shown, e.g. `["POPULARITY_BIAS"]`."""
     poll_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 1.0
     """Seconds between two looks for new runs; a live run is heard at once all the same."""
+    can_draw_images: bool = False
+    """Hovers carry small plots as images. Only the editor may set it: it knows whether it can."""
+    theme: Theme = "dark"
+    """Kind of the editor's colour theme, for the plots. Only the editor may set it."""
     allow_remote_endpoints: bool = False
     """Follow a run whose connection file points at another machine. Only the editor may set it:
     a project that was downloaded must not be able to make the server call elsewhere."""
 
 
-_EDITOR_ONLY = frozenset({"allow_remote_endpoints"})
+_EDITOR_ONLY = frozenset({"allow_remote_endpoints", "can_draw_images", "theme"})
 _FIELDS = {field.name: field for field in msgspec.structs.fields(ServerSettings)}
 
 
 def load_settings(
-    roots: Iterable[Path] = (), options: object = None
+    roots: Iterable[Path] = (), *options: object
 ) -> tuple[ServerSettings, list[SettingsError]]:
     """The settings of a workspace, and what was wrong with them.
 
     `roots`: folders whose pyproject.toml is read, the first that sets a name wins. `options`: what
-    the editor sent, a mapping of names in `snake_case` or `camelCase`; it wins over the files.
+    the editor sent when it began and since, each a mapping of names in `snake_case` or `camelCase`;
+    the last that sets a name wins, over the files too.
     """
     values: dict[str, Any] = {}
     errors: list[SettingsError] = []
     for root in reversed(list(roots)):
         _take(_project_table(root, errors), _FROM_PROJECT, values, errors, _EDITOR_ONLY)
-    if isinstance(options, Mapping):
-        _take(cast("Mapping[object, object]", options), _FROM_EDITOR, values, errors)
-    elif options is not None:
-        errors.append(
-            SettingsError(
-                f"{_FROM_EDITOR}: expected an object such as "
-                f'{{"show_outdated": false}}, got {type(options).__name__}'
+    for sent in options:
+        if isinstance(sent, Mapping):
+            _take(cast("Mapping[object, object]", sent), _FROM_EDITOR, values, errors)
+        elif sent is not None:
+            errors.append(
+                SettingsError(
+                    f"{_FROM_EDITOR}: expected an object such as "
+                    f'{{"show_outdated": false}}, got {type(sent).__name__}'
+                )
             )
-        )
     return ServerSettings(**values), errors
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradtracer_server.discovery import CONNECTION_NAME, HOME, find_runs, read_connection, searched
+from gradtracer_server.earlier import EarlierRun, candidates, read_earlier
 from gradtracer_server.runbook import RunBook
 from gradtracer_server.subscriber import Subscriber
 
@@ -39,6 +40,8 @@ class RunWatcher:
         """Seconds between two looks."""
         self.allow_remote = False
         """Whether a connection file may point at another machine."""
+        self.earlier: dict[Path, EarlierRun | None] = {}
+        """By the folder of a run that speaks, the run of its script before it, once it is read."""
         self._changed = changed
         self._subscriber: Subscriber | None = None
         self._followed: dict[Path, Connection] = {}
@@ -58,6 +61,7 @@ class RunWatcher:
             self._changed()
             while True:
                 await self._follow_live_runs()
+                await self._read_earlier_runs()
                 await self._pause()
                 await self._look()
                 self._changed()
@@ -121,6 +125,16 @@ class RunWatcher:
             await asyncio.get_running_loop().run_in_executor(
                 self._pool, self._subscriber.add, folder, connection
             )
+
+    async def _read_earlier_runs(self) -> None:
+        shown = self.book.shown()
+        for folder in self.earlier.keys() - {run.folder for run in shown}:
+            del self.earlier[folder]
+        for run in shown:
+            if run.folder not in self.earlier:
+                self.earlier[run.folder] = await asyncio.get_running_loop().run_in_executor(
+                    self._pool, read_earlier, candidates(run, self.book.runs)
+                )
 
     def _connection(self, folder: Path) -> Connection | None:
         """How to reach a run; a file that cannot be used is complained of once."""

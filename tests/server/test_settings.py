@@ -55,7 +55,7 @@ def test_settings_of_the_probe_are_not_the_servers_business(tmp_path: Path) -> N
     ],
 )
 def test_bad_option_is_reported_and_the_default_stands(options: object, complaint: str) -> None:
-    settings, errors = load_settings(options=options)
+    settings, errors = load_settings((), options)
     assert settings == ServerSettings()
     assert len(errors) == 1
     assert complaint in str(errors[0])
@@ -98,6 +98,6 @@ names = st.sampled_from([*ServerSettings.__struct_fields__, "pollSeconds"]) | st
 
 @given(options=json_values | st.dictionaries(names, json_values))
 def test_any_options_are_survived(options: object) -> None:
-    settings, errors = load_settings(options=options)
+    settings, errors = load_settings((), options)
     assert isinstance(settings, ServerSettings)
     assert all(str(error) for error in errors)

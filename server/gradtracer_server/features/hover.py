@@ -35,7 +35,7 @@ def hover(ls: GradTracerServer, params: types.HoverParams) -> types.Hover | None
     if not ls.session.settings.show_outdated:
         placed = [each for each in placed if each.frame.anchor.state != "outdated"]
         findings = [each for each in findings if each.state != "outdated"]
-    cards = _cards(placed, findings)
+    cards = _cards(ls, placed, findings)
     if not cards:
         return None
     anchors = [layer.frame.anchor for layer in placed] + [each.anchor for each in findings]
@@ -46,10 +46,15 @@ def hover(ls: GradTracerServer, params: types.HoverParams) -> types.Hover | None
     )
 
 
-def _cards(placed: Sequence[PlacedLayer], findings: Sequence[Finding]) -> list[Card]:
+def _cards(
+    ls: GradTracerServer, placed: Sequence[PlacedLayer], findings: Sequence[Finding]
+) -> list[Card]:
     """A card for each layer, and one for each diagnosis of something that is no watched layer."""
     from gradtracer_server.render.card import Card, layer_card, run_status
 
+    assert ls.session is not None
+    settings = ls.session.settings
+    theme = settings.theme if settings.can_draw_images and ls.support.markdown_hover else None
     cards: list[Card] = []
     told: set[str] = set()
     for layer in placed:
@@ -57,7 +62,17 @@ def _cards(placed: Sequence[PlacedLayer], findings: Sequence[Finding]) -> list[C
         of_layer = [each for each in findings if each.diagnosis.layer == name]
         told.update(each.diagnosis.id for each in of_layer)
         outdated = layer.frame.anchor.state == "outdated"
-        cards.append(layer_card(layer.state, layer.run, _verdicts(of_layer), outdated=outdated))
+        cards.append(
+            layer_card(
+                layer.state,
+                layer.run,
+                _verdicts(of_layer),
+                earlier=ls.session.earlier(layer.run),
+                # A loop builds many layers on one line: more than one image is no hover any more.
+                theme=theme if not any(card.image[0] for card in cards) else None,
+                outdated=outdated,
+            )
+        )
     # What a diagnosis speaks of comes first: a loop may build hundreds of layers on one line.
     cards.sort(key=lambda card: not card.verdicts)
     for finding in findings:

@@ -45,7 +45,7 @@ class Life:
         if self._ls.session is not None:
             return
         self._ls.session = session = Session(_roots(self._ls), self._renewed)
-        self._ls.configure(self._ls.options)
+        self._ls.configure(self._ls.settings_sent)
         # What hovers are written with: the first of them should not wait for it.
         importlib.import_module("gradtracer_server.render.markdown")
         self.spawn(session.watcher.watch(), "runs")

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from gradtracer_schemas import RULES, Diagnosis, Evidence, LayerWatched
+from gradtracer_server.render.change import moment, since_last_run, trends
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.figures import Figure, figures
 from gradtracer_server.render.numbers import count, number, p_value, percent, sureness
 
 if TYPE_CHECKING:
+    from gradtracer_server.earlier import EarlierRun
+    from gradtracer_server.render.plots import Theme
     from gradtracer_server.runs import LayerState, Run
 
 BEFORE_EDIT = "Measured before this edit."
 """Stands where the text is no longer the text that ran."""
 
 _SAMPLE = 8
+_TRENDS = ("effective_rank", "zombie_rows", "dead_rows", "update_velocity")
+"""Whose way over the run is shown, where no verdict asks for another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Verdict:
     advice: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Each with its word before it: `Do`, `Expect`, `Risk`."""
     outdated: bool = False
+    statistic: str = ""
+    """What the deciding test is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +56,69 @@ class Card:
     figures: list[Figure] = field(default_factory=list[Figure])
     verdicts: list[Verdict] = field(default_factory=list[Verdict])
     notes: list[str] = field(default_factory=list[str])
+    trends: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    """Each a label, a sparkline, and its ends in words."""
+    changed: str = ""
+    """What differs from the run before; empty where there is none."""
+    image: tuple[str, str] = ("", "")
+    """Plots as a `data:` URI, and the words for them; empty for clients that draw none."""
 
 
 def layer_card(
-    state: LayerState, run: Run, verdicts: Sequence[Verdict] = (), *, outdated: bool = False
+    state: LayerState,
+    run: Run,
+    verdicts: Sequence[Verdict] = (),
+    *,
+    earlier: EarlierRun | None = None,
+    theme: Theme | None = None,
+    outdated: bool = False,
 ) -> Card:
-    """The card of a watched layer."""
+    """The card of a watched layer.
+
+    `earlier`: the run to compare with. `theme`: colours of the plots; None: the client draws none.
+    """
     notes: list[str] = []
     if not state.watched.trainable:
         notes.append("Frozen: only its exposure is measured.")
     if state.observation is None:
         notes.append("No figures yet.")
+    values = layer_values(state)
+    wanted = [*(each.statistic for each in verdicts), *_TRENDS]
     return Card(
         layer=state.watched.layer,
         kind=layer_kind(state.watched),
         status=run_status(run, state.observed_step),
         outdated=outdated,
-        figures=figures(_values(state)),
+        figures=figures(values),
         verdicts=list(verdicts),
         notes=notes,
+        trends=trends(state.history, wanted),
+        changed=_changed(state, values, verdicts, earlier),
+        image=_image(state, values, theme),
     )
 
 
-def _values(state: LayerState) -> dict[str, float]:
+def _changed(
+    state: LayerState,
+    values: dict[str, float],
+    verdicts: Sequence[Verdict],
+    earlier: EarlierRun | None,
+) -> str:
+    if earlier is None or state.observed_step is None:
+        return ""
+    types = [each.type for each in verdicts]
+    return since_last_run(state.watched.layer, values, state.observed_step, types, earlier)
+
+
+def _image(state: LayerState, values: dict[str, float], theme: Theme | None) -> tuple[str, str]:
+    if theme is None or state.observation is None:
+        return "", ""
+    from gradtracer_server.render.plots import plots
+
+    return plots(values, state.observation.curves, state.history, theme)
+
+
+def layer_values(state: LayerState) -> dict[str, float]:
     """The observation's values, with the table's size and the run's step beside them."""
     if state.observation is None:
         return {}
@@ -103,6 +149,7 @@ def verdict(diagnosis: Diagnosis, *, outdated: bool = False) -> Verdict:
         confidence=confidence(diagnosis),
         advice=[(word, sentence(text)) for word, text in advice if text.strip()],
         outdated=outdated,
+        statistic=diagnosis.evidence[0].statistic,
     )
 
 
@@ -131,7 +178,7 @@ def run_status(run: Run, observed_step: int | None = None) -> str:
     if run.status == "live":
         text = f"Live: {', '.join([_reached(run), *progress_parts(run)])}."
     else:
-        text = f"Run of {_when(run)}: {outcome_sentence(run)}"
+        text = f"Run of {moment(run.started_at)}: {outcome_sentence(run)}"
     if observed_step is not None and observed_step != _step(run):
         figures_of = f"Figures of step {count(observed_step)}."
         # What the exception says has no end of ours that another sentence could follow.
@@ -206,16 +253,6 @@ def layer_kind(watched: LayerWatched) -> str:
     return " ".join(part for part in (watched.type, shape) if part) + (
         f", {watched.dtype} on {watched.device}" if watched.dtype else ""
     )
-
-
-def _when(run: Run) -> str:
-    if run.started_at is None:
-        return "unknown time"
-    try:
-        moment = time.localtime(run.started_at)
-    except (OverflowError, ValueError, OSError):
-        return "unknown time"
-    return time.strftime("%Y-%m-%d %H:%M", moment)
 
 
 def premise_of(diagnosis: Diagnosis) -> str:

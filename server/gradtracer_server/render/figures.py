@@ -56,6 +56,9 @@ _KNOWN: tuple[_Known, ...] = (
     _Known("drift_share", "Movement of rows not in the batch", percent),
     _Known("grad_nonfinite", "Steps with a gradient that is not finite", count),
 )
+_BY_NAME = {known.name: known for known in _KNOWN}
+_PROGRESS = frozenset({"steps", "exposures"})
+"""What grows with the training, whatever the model."""
 _NAMES = frozenset(known.name for known in _KNOWN)
 _BOUNDS = ("_low", "_high")
 _SIZES = frozenset({"run_steps", "rows", "dim"})
@@ -74,6 +77,23 @@ def figures(values: Mapping[str, float]) -> list[Figure]:
         if name not in _NAMES and name not in _SIZES and not _is_bound(name, values)
     ]
     return table[:_SHOWN]
+
+
+def label(name: str) -> str:
+    """A statistic's name for people."""
+    known = _BY_NAME.get(name)
+    return known.label if known else name
+
+
+def shown(name: str, value: float) -> str:
+    """A statistic's value for people, without its unit."""
+    known = _BY_NAME.get(name)
+    return known.show(value) if known else number(value)
+
+
+def tells_of_the_model(name: str) -> bool:
+    """Whether a statistic is a figure of its own: no bound, size or count of what was done."""
+    return name not in _PROGRESS and name not in _SIZES and not name.endswith(_BOUNDS)
 
 
 def _says_nothing(name: str, values: Mapping[str, float]) -> bool:

@@ -34,6 +34,13 @@ def _card_markdown(card: Card) -> str:
         blocks.append(f"*{markdown(BEFORE_EDIT)}*")
     if card.figures:
         blocks.append(_table(card.figures))
+    if card.trends:
+        lines = (f"- {inline(name, 80)} `{row}` {inline(ends)}" for name, row, ends in card.trends)
+        blocks.append("\n".join(lines))
+    if card.changed:
+        blocks.append(markdown(card.changed))
+    if card.image[0]:
+        blocks.append(f"![{inline(card.image[1])}]({card.image[0]})")
     blocks += [markdown(note) for note in card.notes]
     blocks += [_verdict_markdown(verdict, card) for verdict in card.verdicts]
     blocks.append(f"*{markdown(card.status)}*")
@@ -80,6 +87,9 @@ def _card_plain(card: Card) -> str:
         for row in card.figures:
             line = f"  {clean(row.label, 80):<{labels}}  {clean(row.value, 80):>{values}}"
             lines.append(line + (f"  ({clean(row.interval, 80)})" if row.interval else ""))
+    lines += [f"  {clean(label, 80)} {line} {clean(ends)}" for label, line, ends in card.trends]
+    if card.changed:
+        lines.append(clean(card.changed))
     lines += [clean(note) for note in card.notes]
     for verdict in card.verdicts:
         before = f"{BEFORE_EDIT} " if verdict.outdated and not card.outdated else ""

@@ -190,6 +190,12 @@ class Editor:
             )
         )
 
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Change the user's settings, and push them."""
+        self.client.workspace_did_change_configuration(
+            types.DidChangeConfigurationParams(settings={"gradtracer": settings})
+        )
+
     def shown(self, path: Path) -> list[types.Diagnostic]:
         """What the file shows now."""
         told = [each for each in self.published if each.uri == path.as_uri()]
@@ -222,6 +228,14 @@ class Editor:
             return ""
         assert isinstance(found.contents, types.MarkupContent)
         return re.sub(" +", " ", found.contents.value)
+
+    async def hover_until(self, path: Path, text: str, wanted: str) -> str:
+        """Hover until it says what is wanted; fail after the deadline."""
+        end = time.monotonic() + DEADLINE_SECONDS
+        while wanted not in (said := await self.hover_text(path, text)):
+            assert time.monotonic() < end, f"not within {DEADLINE_SECONDS} s: {said}"
+            await asyncio.sleep(0.02)
+        return said
 
     async def actions(
         self,
