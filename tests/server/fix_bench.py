@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Bench:
             if isinstance(node, ast.stmt)
             and node.lineno <= calls[0].lineno
             and (node.end_lineno or 0) >= (calls[0].end_lineno or 0)
+            and (node.lineno, node.col_offset) <= (calls[0].lineno, calls[0].col_offset)
         ]
         statement = max(statements, key=lambda node: (node.lineno, node.col_offset))
         return SourceFrame(
@@ -74,7 +75,10 @@ class Bench:
         site: Sequence[SourceFrame] = (),
         watch: Sequence[SourceFrame] = (),
         fixes: Sequence[FixOffer] = (),
+        related: Mapping[str, Sequence[SourceFrame]] = {},
+        attribute: str = "item_emb",
     ) -> Diagnosis:
+        sites = {**related, "watch": watch} if watch else related
         return Diagnosis(
             id="DEAD_EMBEDDINGS:item_emb@run",
             type="DEAD_EMBEDDINGS",
@@ -90,8 +94,8 @@ class Bench:
                     statistic="dead", value=1, threshold=0, comparison="above", n=9, p_value=0.01
                 )
             ],
-            site=SourceSite(frames=list(site)),
-            related={"watch": SourceSite(frames=list(watch))} if watch else {},
+            site=SourceSite(frames=list(site), attribute=attribute),
+            related={role: SourceSite(frames=list(frames)) for role, frames in sites.items()},
             fixes=list(fixes),
         )
 
@@ -101,9 +105,11 @@ class Bench:
         site: Sequence[SourceFrame] = (),
         watch: Sequence[SourceFrame] = (),
         fixes: Sequence[FixOffer] = (),
+        related: Mapping[str, Sequence[SourceFrame]] = {},
+        attribute: str = "item_emb",
         **parameters: Any,
     ) -> list[ProposedFix]:
-        diagnosis = self.diagnosis(site, watch, fixes)
+        diagnosis = self.diagnosis(site, watch, fixes, related, attribute)
         offer = None if fix is None else FixOffer(fix=fix, parameters=parameters, preferred=True)
         return propose(FixContext(diagnosis, offer, self.frames))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding, many, suppress
+from gradtracer.diagnoses.learning_rate import reduce_rate, settled_rate
+from gradtracer.diagnoses.weight_decay import written
 from gradtracer.settings import Settings
 from gradtracer_schemas import Evidence, FixOffer, Rows
 
@@ -16,6 +19,9 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     named = int(verdict.rows.size)
     if named == 0:
         return None
+    fixes = _fixes(figures)
+    rate = next((fix for fix in fixes if fix.fix == "reduce-learning-rate"), None)
+    to = "" if rate is None else f" to {written(rate.parameters['lr'])}"
     oscillating = int(verdict.oscillating.sum())
     expected_false = float(np.mean(verdict.q_values))
     kinds: list[str] = []
@@ -38,7 +44,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         ),
         action=(
             "Look at the examples behind the named rows. If they alternate, lower the learning "
-            "rate of this table; "
+            f"rate of this table{to}; "
             + (
                 "auto_fix is shrinking the updates of these rows already."
                 if figures.auto_fix
@@ -68,7 +74,29 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         rows=Rows(
             count=named, of=verdict.tested, sample=[int(r) for r in verdict.rows[:MAX_SAMPLE]]
         ),
-        fixes=[suppress()]
-        if figures.auto_fix
-        else [FixOffer(fix="enable-auto-fix", preferred=True), suppress()],
+        fixes=fixes,
     )
+
+
+def _fixes(figures: TableFigures) -> list[FixOffer]:
+    """Where most named rows alternate under plain gradient steps, their own curvature says how far
+    the step is too large; for other rows shrinking them alone is what the test supports.
+    """
+    optimizer, verdict = figures.optimizer, figures.zombies
+    fixes = [suppress()]
+    if not figures.auto_fix:
+        fixes.insert(0, FixOffer(fix="enable-auto-fix"))
+    if (
+        optimizer is not None
+        and optimizer.base_lr > 0
+        and verdict.alternating_rho is not None
+        and 2 * verdict.oscillating.sum() > verdict.rows.size
+    ):
+        lr = settled_rate(optimizer, verdict.alternating_rho)
+        if lr < optimizer.base_lr:
+            table = f"{figures.layer}.weight"
+            offer = reduce_rate(optimizer, lr, parameters=table)
+            fixes.insert(0 if not optimizer.adaptive else len(fixes) - 1, offer)
+    first, *rest = fixes
+    preferred = msgspec.structs.replace(first, preferred=first.fix != "suppress")
+    return [preferred, *rest]

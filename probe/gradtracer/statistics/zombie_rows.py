@@ -36,6 +36,8 @@ class ZombieRows(NamedTuple):
     """Rows seen but with too few."""
     mean_rho: float
     """Mean agreement over tested rows; under steady noise 0, negative when alternating."""
+    alternating_rho: float | None = None
+    """Median agreement of the rows that the oscillation test named; None without any."""
 
 
 def zombie_rows(
@@ -99,6 +101,7 @@ def zombie_rows(
         int(ready.size),
         unknown,
         float(rho.mean()),
+        float(np.median(rho[named_oscillation])) if named_oscillation.any() else None,
     )
 
 

@@ -15,9 +15,10 @@ from gradtracer_server.fixes.calls import (
     original_name,
     text_of,
 )
+from gradtracer_server.fixes.insertion import new_argument
 from gradtracer_server.fixes.proposal import FixContext, Plan
 from gradtracer_server.source.edits import TextEdit
-from gradtracer_server.source.index import Range, SourceText
+from gradtracer_server.source.index import SourceText
 
 NAME = "enable-auto-fix"
 TITLE = "Turn on auto_fix"
@@ -78,45 +79,8 @@ def _check_unset(call: Node, name: str) -> None:
 
 
 def _added(source: SourceText, passed: Arguments, name: str, line: int) -> list[TextEdit]:
-    """The new keyword after the last argument, laid out as the call is."""
     if passed.unpacked_keywords or (passed.unpacked and _PLACE[name] is not None):
         raise NotApplicable(
             f"the call of {name} on line {line} unpacks its arguments, which may hold auto_fix"
         )
-    inside = passed.node.children[1:-1]
-    closing = passed.node.children[-1]
-    given = [child for child in inside if child.is_named and child.type != "comment"]
-    if not given:
-        return [_insert(source, closing.start_byte, "auto_fix=True")]
-    last = given[-1]
-    comma = next((c for c in inside if c.type == "," and c.start_byte >= last.end_byte), None)
-    end = last if comma is None else comma
-    indent = _indent_of(source, last)
-    if indent is None or closing.start_point.row == last.end_point.row:
-        after = ", auto_fix=True" if comma is None else " auto_fix=True,"
-        return [_insert(source, end.end_byte, after)]
-    row = end.end_point.row
-    notes = [c for c in inside if c.type == "comment" and c.start_point.row == row]
-    place = max([end.end_byte, *(note.end_byte for note in notes)])
-    new_line = f"{_line_break(source)}{indent}auto_fix=True"
-    if comma is not None:
-        return [_insert(source, place, f"{new_line},")]
-    if place == last.end_byte:
-        return [_insert(source, place, f",{new_line}")]
-    return [_insert(source, last.end_byte, ","), _insert(source, place, new_line)]
-
-
-def _indent_of(source: SourceText, node: Node) -> str | None:
-    """The white space before a node that is the first on its line."""
-    line = source.lines[node.start_point.row]
-    before = line[: source.range_of(node).start.column]
-    return before if not before.strip() else None
-
-
-def _line_break(source: SourceText) -> str:
-    return "\r\n" if "\r\n" in source.text else "\n"
-
-
-def _insert(source: SourceText, byte: int, text: str) -> TextEdit:
-    position = source.position_of(byte)
-    return TextEdit(Range(position, position), text)
+    return new_argument(source, passed, "auto_fix=True")

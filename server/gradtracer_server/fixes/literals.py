@@ -45,6 +45,11 @@ def number(node: Node) -> float | None:
         return None
 
 
+def written(value: float) -> str:
+    """A number as people write it: `1e-5`, `0.001`, `0`."""
+    return f"{value:g}".replace("e-0", "e-")
+
+
 @dataclass(frozen=True)
 class Literal:
     """A literal number in the workspace."""
@@ -186,6 +191,14 @@ def _own_attribute(node: Node, attribute: str, place: Place) -> Literal:
 
 def _parameter(function: Node, name: str, place: Place) -> Literal:
     """On to what the recorded call passed for a parameter, or to its default."""
+    return follow(*passed(function, name, place))
+
+
+def passed(function: Node, name: str, place: Place) -> tuple[Node, Place]:
+    """What the recorded call passed for a parameter, or its default, and where that stands.
+
+    Raises `NotApplicable` where it was not recorded, or cannot be read.
+    """
     taken = names.parameter(function, name)
     if not place.callers or taken is None:
         raise NotApplicable(f"{name} is passed by a call that the run did not record")
@@ -194,21 +207,21 @@ def _parameter(function: Node, name: str, place: Place) -> Literal:
         raise NotApplicable(f"{name} is passed by a call outside the workspace")
     path, source, anchor = recorded[0]
     calls = [c for c in calls_in(source, anchor) if _calls(c, source, function, place.source)]
-    passed = arguments(calls[0]) if len(calls) == 1 else None
-    if passed is None or anchor.state not in ("exact", "moved"):
+    given = arguments(calls[0]) if len(calls) == 1 else None
+    if given is None or anchor.state not in ("exact", "moved"):
         raise NotApplicable(f"the call that passes {name} has changed, or is not a plain call")
     index = taken.index
     if index is not None and names.is_method(function) and _passes_object(calls[0]):
         index += 1
-    value = passed.value(index, name)
+    value = given.value(index, name)
     if value is not None:
         there = replace(place, path=path, source=source)
-        return follow(value, there.on(f"{name} in the call", place.callers[1:]))
-    if passed.unpacked or passed.unpacked_keywords:
+        return value, there.on(f"{name} in the call", place.callers[1:])
+    if given.unpacked or given.unpacked_keywords:
         raise NotApplicable(f"the call on line {_line(calls[0])} unpacks what it passes")
     if taken.default is None:
         raise NotApplicable(f"the call on line {_line(calls[0])} does not pass {name}")
-    return follow(taken.default, place.on(f"default of {name}"))
+    return taken.default, place.on(f"default of {name}")
 
 
 def _calls(call: Node, source: SourceText, function: Node, defined_in: SourceText) -> bool:

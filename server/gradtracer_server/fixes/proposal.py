@@ -71,3 +71,12 @@ class Fix(Protocol):
     def plan(context: FixContext) -> Plan:
         """Find what to edit. Raises `NotApplicable`, whose text tells the user why not."""
         ...
+
+
+class LocatingFix(Fix, Protocol):
+    """A fix that writes what the text may say already."""
+
+    @staticmethod
+    def locate(context: FixContext) -> None:
+        """Find the place and go no further. Raises `AlreadyApplied` where the text says it."""
+        ...

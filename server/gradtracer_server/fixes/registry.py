@@ -9,27 +9,42 @@ from typing import cast
 from gradtracer_schemas import FixOffer
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes import (
+    clip_gradients,
     enable_auto_fix,
     reduce_embedding_dim,
+    reduce_learning_rate,
     reduce_weight_decay,
     suppress,
 )
-from gradtracer_server.fixes.proposal import Edits, Fix, FixContext, Frame, Plan, ProposedFix
+from gradtracer_server.fixes.proposal import (
+    Edits,
+    Fix,
+    FixContext,
+    Frame,
+    LocatingFix,
+    Plan,
+    ProposedFix,
+)
 from gradtracer_server.source.edits import apply_edits, verify
 
 __all__ = ["FIXES", "Edits", "FixContext", "Frame", "ProposedFix", "addressed", "propose"]
 
-FIXES: dict[str, Fix] = {
-    fix.NAME: cast(Fix, fix)
-    for fix in (enable_auto_fix, reduce_embedding_dim, reduce_weight_decay, suppress)
-}
+_SETTING: tuple[LocatingFix, ...] = cast(
+    "tuple[LocatingFix, ...]",
+    (
+        clip_gradients,
+        enable_auto_fix,
+        reduce_embedding_dim,
+        reduce_learning_rate,
+        reduce_weight_decay,
+    ),
+)
+"""Fixes that write what the text may say already: each finds where."""
+
+FIXES: dict[str, Fix] = {fix.NAME: fix for fix in (*_SETTING, cast(Fix, suppress))}
 """Every fix this server can make."""
 
-
-_LOCATES: dict[str, Callable[[FixContext], None]] = {
-    fix.NAME: fix.locate for fix in (enable_auto_fix, reduce_embedding_dim, reduce_weight_decay)
-}
-"""Fixes that set a value: each finds where, or says that it stands already."""
+_LOCATES: dict[str, Callable[[FixContext], None]] = {fix.NAME: fix.locate for fix in _SETTING}
 
 
 def propose(context: FixContext) -> list[ProposedFix]:

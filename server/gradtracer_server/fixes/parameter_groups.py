@@ -1,0 +1,139 @@
+"""The parameter groups of an optimizer: found, given a learning rate, or split."""
+
+from __future__ import annotations
+
+import re
+
+from tree_sitter import Node
+
+from gradtracer_server.exceptions import NotApplicable
+from gradtracer_server.fixes.calls import arguments, callee_name, text_of
+from gradtracer_server.fixes.insertion import indent_unit, line_break, line_indent
+from gradtracer_server.fixes.literals import Place
+from gradtracer_server.fixes.optimizer import Construction
+from gradtracer_server.fixes.origins import bound_to
+from gradtracer_server.fixes.proposal import FixContext
+from gradtracer_server.fixes.watched_model import is_watched, names_parameter, part
+from gradtracer_server.source.edits import TextEdit
+
+_INDEX = 0
+
+
+def parameters_argument(built: Construction) -> Node:
+    """What an optimizer is given to train."""
+    value = built.passed.value(_INDEX, "params")
+    if value is None:
+        raise NotApplicable(f"the parameters on line {built.line} are not passed plainly")
+    if value.type == "identifier":
+        bound = bound_to(text_of(value), value)
+        value = bound if bound is not None and bound.type == "list" else value
+    return value
+
+
+def groups(argument: Node) -> list[Node]:
+    """The groups of a list of them, as dictionaries; empty when it is no such list."""
+    if argument.type != "list":
+        return []
+    items = [item for item in argument.named_children if item.type != "comment"]
+    return items if all(item.type == "dictionary" for item in items) else []
+
+
+def entry(group: Node, key: str) -> Node | None:
+    """What a group says under a key."""
+    for pair in group.named_children:
+        if pair.type == "pair":
+            name = text_of(pair.child_by_field_name("key"))
+            if name.strip("\"'") == key:
+                return pair.child_by_field_name("value")
+    return None
+
+
+def group_of(
+    argument: Node, path: str, place: Place, context: FixContext
+) -> tuple[Node | None, Node | None]:
+    """The group of its own that a layer has, and the one it shares with others; None for none."""
+    shared = None
+    for group in groups(argument):
+        value = entry(group, "params")
+        if value is None:
+            continue
+        if is_part(value, path, place, context):
+            return group, None
+        if whole_model(value) is not None:
+            shared = group
+    return None, shared
+
+
+def whole_model(value: Node) -> Node | None:
+    """`model` of `model.parameters()`; None for any other expression."""
+    function = value.child_by_field_name("function") if value.type == "call" else None
+    passed = arguments(value) if value.type == "call" else None
+    if function is None or function.type != "attribute" or passed is None:
+        return None
+    if callee_name(value) != "parameters" or passed.positional or passed.keywords:
+        return None
+    return function.child_by_field_name("object")
+
+
+def is_part(value: Node, path: str, place: Place, context: FixContext) -> bool:
+    """Whether the parameters of a group are those of a layer: `model.item_emb.parameters()`."""
+    owner = whole_model(value)
+    if owner is not None:
+        named = text_of(owner)
+    elif value.type == "list" and value.named_child_count == 1:
+        owner, named = value.named_children[0], text_of(value.named_children[0])
+    else:
+        return False
+    named = "".join(named.split())
+    wanted = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", path)
+    layer = wanted.rpartition(".")[0] if names_parameter(path) else wanted
+    for ending in (f".{wanted}", f".{layer}"):
+        if named.endswith(ending):
+            root = owner
+            depth = ending.count(".") + ending.count("[")
+            for _ in range(depth):
+                inner = root.child_by_field_name("object") or root.child_by_field_name("value")
+                if inner is None:
+                    return False
+                root = inner
+            return is_watched(root, place, context, path)
+    return False
+
+
+def split(
+    built: Construction, value: Node, path: str, setting: str, context: FixContext
+) -> TextEdit:
+    """Edit that gives a layer a group of its own.
+
+    `value` is `model.parameters()`, and `setting` what the layer's group says, as `"lr": 1e-4`.
+    Raises `NotApplicable` where it cannot be told that the model is the one that was watched.
+    """
+    owner = whole_model(value)
+    if owner is None:
+        raise NotApplicable(
+            f"the optimizer is given {_short(value)} on line {built.line}; expected "
+            "model.parameters(), which can be split into groups"
+        )
+    if not is_watched(owner, built.place(context), context, path):
+        raise NotApplicable(f"whether {text_of(owner)} is the model that was watched is not known")
+    model = text_of(owner)
+    own = part(model, path)
+    if names_parameter(path):
+        given, others = f"[{own}]", f"p is not {own}"
+    else:
+        given = f"{own}.parameters()"
+        others = f"all(p is not q for q in {given})"
+    rest = f"[p for p in {model}.parameters() if {others}]"
+    base = line_indent(built.source, value)
+    inner = base + indent_unit(built.source)
+    end = line_break(built.source)
+    text = (
+        f'[{end}{inner}{{"params": {given}, {setting}}},'
+        f'{end}{inner}{{"params": {rest}}},{end}{base}]'
+    )
+    return TextEdit(built.source.range_of(value), text)
+
+
+def _short(node: Node) -> str:
+    text = " ".join(text_of(node).split())
+    return text if len(text) <= 50 else f"{text[:47]}..."
