@@ -70,6 +70,17 @@ def _run(arguments: argparse.Namespace) -> int:
                 baseline=arguments.baseline,
                 update_baseline=arguments.write_baseline,
             )
+        case "fix":
+            from gradtracer_server.headless.fix import fix
+
+            return fix(
+                arguments.paths,
+                diff=arguments.diff,
+                select=arguments.select,
+                ignore=arguments.ignore,
+                unsafe=arguments.unsafe,
+                only=arguments.only,
+            )
         case "rule":
             from gradtracer_server.headless.rule import rule
 

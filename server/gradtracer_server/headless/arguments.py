@@ -13,6 +13,7 @@ examples:
   gradtracer check                      what the last runs found, as path:line:col
   gradtracer check --diff               the proposed fixes, as a patch
   gradtracer check --output-format json src/model.py
+  gradtracer fix                        make the safe ones of them
   gradtracer rule ZOMBIE_EMBEDDINGS     what a diagnosis means and what helps
   gradtracer runs                       the runs of this folder
   gradtracer serve                      the language server, for an editor's settings
@@ -33,6 +34,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _serve(commands)
     _check(commands)
+    _fix(commands)
     _rule(commands)
     _runs(commands)
     return parser.parse_args(arguments)
@@ -105,6 +107,30 @@ def _check(commands: _Commands) -> None:
     check.add_argument(
         "--write-baseline", action="store_true", help="write what is found to the baseline FILE"
     )
+
+
+def _fix(commands: _Commands) -> None:
+    fix = _command(
+        commands,
+        "fix",
+        "make the proposed edits in the source",
+        "Edit the source: of each finding the first fix that can be made. Fixes that would make "
+        "the model another one, so that saved checkpoints no longer load, need --unsafe. "
+        "Exit status: 0 nothing is left, 1 findings are left or edits are only shown, "
+        "2 the command failed and nothing was edited.",
+        """\
+  gradtracer fix --diff                          show the edits
+  gradtracer fix                                 make the safe ones
+  gradtracer fix --select REPRESENTATION_COLLAPSE --unsafe
+  gradtracer fix --fix reduce-weight-decay       this fix and no other""",
+    )
+    _paths(fix, "files and folders whose findings to fix")
+    fix.add_argument("--diff", action="store_true", help="print the edits as a patch instead")
+    _selection(fix)
+    fix.add_argument(
+        "--fix", dest="only", metavar="NAME", help="make this fix alone, e.g. enable-auto-fix"
+    )
+    fix.add_argument("--unsafe", action="store_true", help="also fixes that change the model")
 
 
 def _rule(commands: _Commands) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradtracer_schemas import DiagnosisType
 from gradtracer_server.exceptions import SettingsError
 from gradtracer_server.findings import Finding, find, fix_context
 from gradtracer_server.fixes.registry import propose
@@ -34,6 +35,10 @@ class Survey:
     """In the order of the files and their lines; those outside the workspace last."""
     complaints: list[SettingsError]
     """Settings that could not be used."""
+    paths: list[Path]
+    """What the findings are limited to; all of them where it is empty."""
+    disabled: list[DiagnosisType]
+    """Types that the settings switch off."""
 
     @property
     def runs(self) -> list[Run]:
@@ -45,6 +50,12 @@ class Survey:
         if finding.state != "current":
             return []
         return propose(fix_context(finding, self.documents, self.workspace))
+
+    def again(self) -> Survey:
+        """The same runs, and the texts as they are by now."""
+        found = find(self.book.runs, self.documents, self.workspace, self.disabled)
+        wanted = [each for each in found if not self.paths or _within(each, self.paths)]
+        return replace(self, findings=sorted(wanted, key=place))
 
 
 def survey(paths: Sequence[Path]) -> Survey:
@@ -60,9 +71,17 @@ def survey(paths: Sequence[Path]) -> Survey:
     workspace = Workspace(dict.fromkeys([*holders, *folders]))
     documents = Documents()
     settings, complaints = load_settings(dict.fromkeys([*folders, *holders]))
-    found = find(book.runs, documents, workspace, settings.disabled_types)
-    wanted = [finding for finding in found if not paths or _within(finding, paths)]
-    return Survey(folders, book, documents, workspace, sorted(wanted, key=place), complaints)
+    seen = Survey(
+        folders,
+        book,
+        documents,
+        workspace,
+        [],
+        complaints,
+        list(paths),
+        list(settings.disabled_types),
+    )
+    return seen.again()
 
 
 def place(finding: Finding) -> tuple[bool, str, tuple[int, int], str]:

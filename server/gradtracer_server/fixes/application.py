@@ -1,0 +1,188 @@
+"""Makes edits on disk: whole files, atomically, and only of the very text they were worked out on.
+
+Command line and agents write through this; an editor edits its own buffer instead. A file that has
+changed since is left alone: the answer is `stale`, or `conflict` where it changed under the hand.
+Between the last look at a file and its replacement lie some microseconds in which a program that
+does not ask for our lock could still write; no file system offers a compare-and-swap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gradtracer_server.exceptions import EditRefused
+from gradtracer_server.fixes.proposal import Edits
+from gradtracer_server.source.documents import Documents
+from gradtracer_server.source.edits import apply_edits
+
+State = Literal["applied", "stale", "conflict"]
+"""`stale`: a text is not the expected one; `conflict`: it cannot be written, or not just now."""
+
+ABANDONED_SECONDS = 60.0
+"""A lock older than this was left by a process that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file before and after."""
+
+    path: Path
+    before: bytes
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an application."""
+
+    state: State
+    reason: str = ""
+    """Why it was not applied."""
+
+
+def changes_of(edits: Edits, documents: Documents) -> list[Change]:
+    """The files that edits change, with their texts before and after.
+
+    Raises:
+        EditRefused: a file cannot be read any more.
+        EditConflict: two edits overlap.
+    """
+    changes: list[Change] = []
+    for path, made in sorted(edits.items()):
+        source = documents.get(path)
+        if source is None:
+            raise EditRefused(f"{path}: expected a readable file of UTF-8, there is none any more")
+        after = apply_edits(source.text, made)
+        if after != source.text:
+            changes.append(Change(path, _bytes(source.text), _bytes(after)))
+    return changes
+
+
+def digest(changes: Iterable[Change]) -> str:
+    """What an application expects: the sha256 of the file; of several, that of their sha256 list.
+
+    The list has a line `SHA256  PATH` for each file in the order of the paths, as `sha256sum`
+    prints it.
+    """
+    sums = [(hashlib.sha256(change.before).hexdigest(), change.path) for change in changes]
+    if len(sums) == 1:
+        return sums[0][0]
+    listed = "".join(f"{each}  {path}\n" for each, path in sums)
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def apply_changes(changes: Sequence[Change], expect_sha256: str | None = None) -> Outcome:
+    """Write all files or none; each must hold on disk what the change starts from.
+
+    `expect_sha256`: what `digest` said when the change was proposed; None to take the changes as
+    they are.
+    """
+    if expect_sha256 is not None and digest(changes) != expect_sha256.strip().lower():
+        return Outcome("stale", "the text has changed since the fix was proposed: propose it anew")
+    for change in changes:
+        if (now := _content(change.path)) != change.before:
+            what = "is gone" if now is None else "has changed on disk"
+            return Outcome("stale", f"{change.path} {what}")
+        if not _writable(change.path):
+            return Outcome("conflict", f"{change.path} is read-only")
+    pending: dict[Path, Path] = {}
+    try:
+        for change in changes:
+            pending[change.path] = _written_beside(change.path, change.after)
+        return _swap(changes, pending)
+    except FileExistsError as error:
+        return Outcome("conflict", f"{error.filename} is there: somebody else is writing")
+    except OSError as error:
+        return Outcome("conflict", f"{error.filename}: {error.strerror or error}")
+    finally:
+        for new in pending.values():
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+
+
+def lock_path(path: Path) -> Path:
+    """The new text of a file is written here first; while it is there, nobody else writes."""
+    return path.with_name(f".{path.name}.gradtracer")
+
+
+def _swap(changes: Sequence[Change], pending: dict[Path, Path]) -> Outcome:
+    """Put the new files in place, once none of the old ones has changed meanwhile.
+
+    One that is in place leaves `pending`: its name may be another writer's lock from then on.
+    """
+    for change in changes:
+        if _content(change.path) != change.before:
+            return Outcome("conflict", f"{change.path} was written by somebody else just now")
+    done: list[Change] = []
+    try:
+        for change in changes:
+            os.replace(pending[change.path], change.path)  # noqa: PTH105 - atomic, over a file
+            del pending[change.path]
+            done.append(change)
+    except OSError:
+        for change in done:
+            change.path.write_bytes(change.before)
+        raise
+    return Outcome("applied")
+
+
+def _written_beside(path: Path, content: bytes) -> Path:
+    """A new file with the content, on disk for good, with the rights of the old one."""
+    new = lock_path(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(new, flags, 0o600)
+    except FileExistsError:
+        if not _abandoned(new):
+            raise
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        status = path.stat()
+        new.chmod(stat.S_IMODE(status.st_mode))
+        if hasattr(os, "chown"):
+            with contextlib.suppress(PermissionError):
+                os.chown(new, status.st_uid, status.st_gid)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    return new
+
+
+def _abandoned(lock: Path) -> bool:
+    """Whether nobody holds a lock any more; one that has just gone may be taken anew by others."""
+    try:
+        return time.time() - lock.lstat().st_mtime > ABANDONED_SECONDS
+    except OSError:
+        return False
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _writable(path: Path) -> bool:
+    """Whether the file's own bits allow it: replacing it would need only those of the folder."""
+    try:
+        return bool(path.stat().st_mode & 0o222) and os.access(path, os.W_OK)
+    except OSError:
+        return False
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
