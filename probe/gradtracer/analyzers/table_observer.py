@@ -5,20 +5,24 @@ Runs in the training thread between forward and optimizer step. Reads nothing ba
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 import torch
 
-from gradtracer.statistics.batch_rows import BatchRows, RowIndex
 from gradtracer.statistics.exposure import Exposure
 from gradtracer.statistics.movement import Movement
 from gradtracer.statistics.noise_energy import NoiseEnergy
+from gradtracer.statistics.recent_look_ups import RecentLookUps
 
 _BURST_PER_ROW = 16
 _BURST_BOUNDS = (64, 4096)
 _FIRST_BURST = 256
-_MOVEMENT_EVERY = 8
+_MOVEMENT_EVERY = {False: 8, True: 32}
+"""Followed steps to each whose movement is measured, by whether the gradient is sparse."""
 _MAX_PENDING = 64
+_SETTLE_SECONDS = 0.25
+"""How old a look-up may be and not yet be in the counts that the reporting thread reads."""
 
 
 class Treatment(NamedTuple):
@@ -45,10 +49,12 @@ class TableObserver:
         self.tracked_steps = 0
         self.nonfinite_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.treatment: Treatment | None = None
-        self._index = RowIndex(rows, device)
+        self._recent = RecentLookUps(rows, device)
+        self._following = False
+        self._settled = time.monotonic()
         self._interval = track_interval
         self._pending: list[torch.Tensor] = []
-        self._batch: BatchRows | None = None
+        self._moves = False
         self._burst_limit = _FIRST_BURST
         self._burst_left = 0
         self._pause_left = 0
@@ -63,50 +69,63 @@ class TableObserver:
         # Autograd keeps the very tensor for the backward pass, so nobody changes it before then.
         self._pending.append(ids.detach())
         if not trains or len(self._pending) >= _MAX_PENDING:
-            self._count()
+            self.count_pending()
 
     def count_pending(self) -> None:
-        """Count look-ups that no optimizer step has followed; in the training's own thread."""
-        self._count()
-
-    def _count(self) -> torch.Tensor | None:
-        if not self._pending:
-            return None
-        parts = [ids.reshape(-1).long().to(self.device) for ids in self._pending]
+        """Count what no optimizer step has followed, and all before; in the training's thread."""
+        self._settle()
+        for ids in self._pending:
+            self.exposure.add(ids.reshape(-1).long())
         self._pending.clear()
-        ids = parts[0] if len(parts) == 1 else torch.cat(parts)
-        self.exposure.add(ids)
-        return ids if ids.numel() else None
 
     def before_step(self, weight: torch.Tensor, grad: torch.Tensor | None) -> None:
         """The optimizer is about to step on `weight`."""
-        ids = self._count()
-        self._batch = None
-        follows = ids is not None and grad is not None and self._in_burst(ids.numel())
-        if follows or self.treatment is not None:
+        size = sum(ids.numel() for ids in self._pending)
+        follows = size > 0 and grad is not None and self._in_burst(size)
+        ids = self._take(size, follows) if size else None
+        self._pending.clear()
+        if self.treatment is not None:
             with torch.no_grad():
-                self._before_step(weight, grad, ids if follows else None)
+                self._treated = (self.treatment, weight.index_select(0, self.treatment.rows))
+        if follows and grad is not None and ids is not None:
+            with torch.no_grad():
+                self._follow(weight, grad, ids)
 
-    def _before_step(
-        self, weight: torch.Tensor, grad: torch.Tensor | None, ids: torch.Tensor | None
-    ) -> None:
-        treatment = self.treatment
-        if treatment is not None:
-            self._treated = (treatment, weight.index_select(0, treatment.rows))
-        if ids is None or grad is None:
-            return
-        batch = self._index.group(ids)
-        self.nonfinite_steps += self.noise.update(batch, grad, self._index)
-        if self.tracked_steps % _MOVEMENT_EVERY == 0:
+    def _take(self, size: int, follows: bool) -> torch.Tensor:
+        """Put the look-ups of a step among the recent ones."""
+        recent = self._recent
+        if (
+            follows != self._following
+            or not recent.fits(size)
+            or (follows and recent.steps >= self.noise.together)
+            or time.monotonic() - self._settled > _SETTLE_SECONDS
+        ):
+            self._settle()
+        self._following = follows
+        return recent.append(self._pending, size)
+
+    def _settle(self) -> None:
+        """Take the recent steps into the state: as exact as step by step, at a fraction."""
+        recent = self._recent
+        if recent.steps:
+            self.exposure.add(recent.ids)
+            if self._following:
+                self.nonfinite_steps += self.noise.settle(recent.ids, recent.bounds)
+            recent.clear()
+        self._settled = time.monotonic()
+
+    def _follow(self, weight: torch.Tensor, grad: torch.Tensor, ids: torch.Tensor) -> None:
+        self.noise.record(self._recent.bounds[-2], ids, grad)
+        if self.tracked_steps % _MOVEMENT_EVERY[grad.is_sparse] == 0:
             # A sparse gradient moves its own rows only: then there is no drift to look for.
-            self.movement.before(weight, batch, witnesses=not grad.is_sparse)
-            self._batch = batch
+            self.movement.before(weight, ids, witnesses=not grad.is_sparse)
+            self._moves = True
         self.tracked_steps += 1
 
     @property
     def waits(self) -> bool:
         """Whether something is to be done after the step."""
-        return self._batch is not None or self._treated is not None
+        return self._moves or self._treated is not None
 
     @torch.no_grad()
     def after_step(self, weight: torch.Tensor) -> None:
@@ -116,12 +135,13 @@ class TableObserver:
             moved = weight.index_select(0, treatment.rows) - before
             weight.index_copy_(0, treatment.rows, before + treatment.scales * moved)
             self._treated = None
-        if self._batch is not None:
-            self.movement.after(weight, self._batch, self._index)
-            self._batch = None
+        if self._moves:
+            self.movement.after(weight)
+            self._moves = False
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later process needs to go on counting; tensors are copies."""
+        self._settle()
         return {
             "exposure": self.exposure.state_dict(),
             "noise": self.noise.state.clone(),
@@ -136,6 +156,8 @@ class TableObserver:
         def tensor(name: str) -> torch.Tensor:
             return torch.as_tensor(state[name]).to(self.device, copy=True)
 
+        self._recent.clear()
+        self.noise.discard()
         self.exposure.load_state_dict(state["exposure"])
         self.noise.state = tensor("noise")
         self.movement.sums = tensor("movement")

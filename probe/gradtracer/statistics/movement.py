@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import torch
 
-from gradtracer.statistics.batch_rows import BatchRows, RowIndex
-
 _WITNESSES = 256
 _SAMPLE = 256
 
@@ -52,17 +50,23 @@ class Movement:
         self._sampled: torch.Tensor | None = None
         self._counted = torch.ones(0, dtype=torch.bool, device=device)
         self._before: torch.Tensor | None = None
+        self._present: torch.Tensor | None = None
         self._witness_before: torch.Tensor | None = None
 
-    def before(self, weight: torch.Tensor, batch: BatchRows, *, witnesses: bool) -> None:
-        """Keep the rows of `weight` `[N, D]` that this step may move."""
-        stride = -(-batch.ids.numel() // _SAMPLE)
-        self._sampled = batch.ids[::stride]
-        self._counted = batch.is_first[::stride]
-        self._before = weight.index_select(0, self._sampled)
-        self._witness_before = weight.index_select(0, self._witnesses) if witnesses else None
+    def before(self, weight: torch.Tensor, ids: torch.Tensor, *, witnesses: bool) -> None:
+        """Keep the rows of `weight` `[N, D]` that this step may move; `ids` `[B]` int64, B >= 1."""
+        stride = -(-ids.numel() // _SAMPLE)
+        sampled = ids[::stride].sort().values
+        self._counted = torch.ones_like(sampled, dtype=torch.bool)
+        torch.ne(sampled[1:], sampled[:-1], out=self._counted[1:])
+        self._sampled, self._before = sampled, weight.index_select(0, sampled)
+        if witnesses:
+            in_order = ids.sort().values
+            place = torch.searchsorted(in_order, self._witnesses).clamp_(max=ids.numel() - 1)
+            self._present = in_order.index_select(0, place) == self._witnesses
+            self._witness_before = weight.index_select(0, self._witnesses)
 
-    def after(self, weight: torch.Tensor, batch: BatchRows, index: RowIndex) -> None:
+    def after(self, weight: torch.Tensor) -> None:
         """Measure the step that has just been taken."""
         if self._before is None or self._sampled is None:
             return
@@ -70,16 +74,15 @@ class Movement:
         counted = self._counted & torch.isfinite(moved)
         moved = torch.where(counted, moved, 0.0)
         terms = [moved.sum(dtype=torch.float64), counted.sum(dtype=torch.float64)]
-        if self._witness_before is not None:
+        if self._witness_before is not None and self._present is not None:
             change = (weight.index_select(0, self._witnesses) - self._witness_before).float()
             squared = torch.nan_to_num(change.square().sum(dim=1, dtype=torch.float64), posinf=0.0)
-            _, present = index.find(self._witnesses, batch)
-            touched = torch.where(present, squared, 0.0).sum()
-            untouched = torch.where(present, 0.0, squared).sum()
+            touched = torch.where(self._present, squared, 0.0).sum()
+            untouched = torch.where(self._present, 0.0, squared).sum()
             terms += [touched, untouched, touched * touched, untouched * untouched]
             terms += [touched * untouched, torch.ones_like(touched)]
         self.sums[: len(terms)] += torch.stack(terms)
-        self._before = self._witness_before = self._sampled = None
+        self._before = self._witness_before = self._sampled = self._present = None
 
     def totals(self) -> MovementTotals:
         """Copy the sums to the host (reporting thread)."""

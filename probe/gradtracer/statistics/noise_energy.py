@@ -17,19 +17,21 @@ coordinates is kept, a different block each time.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import groupby, pairwise
 
+import numpy as np
 import torch
 
-from gradtracer.statistics.batch_rows import BatchRows, RowIndex
+from gradtracer.statistics.exposure_clock import ExposureClock
+from gradtracer.statistics.repeated_rows import repeated_rows
+from gradtracer.statistics.step_gradient import at_look_ups
 
 _BLOCK = 4
 _DIRECTIONS = 16
-_MEMORY = 16
-_OLD_EVIDENCE = 3
-"""Exposures that earlier bursts count for: steps long ago say little about the row as it is."""
-_COUNT_LIMIT = 40
-"""Exposures are counted to here: no verdict asks for more than 32."""
 _WORDS = 3
+_LARGEST = 1e36
+"""Squared gradients above it do not count as finite: a few of them would overflow."""
 
 
 class NoiseEnergy:
@@ -40,6 +42,10 @@ class NoiseEnergy:
     the agreement in float32. Averages are over pairs of exposures in
     succession, of weight max(1/pairs, 1/16). A gradient that is not finite, or whose square is not,
     is skipped.
+
+    A step is first recorded (its gradient projected, O(batch)), and taken into the state together
+    with others: a dozen steps cost little more operations than one. The order of a row's exposures
+    is kept.
 
     Words, because gather and scatter of flat arrays are an order of magnitude faster than of rows
     of a matrix. A clock with tables, because ten small operations on integers cost more than what
@@ -55,9 +61,14 @@ class NoiseEnergy:
         basis[:, :kept] = directions * math.sqrt(dim / kept)
         self._basis = basis.to(device)
         self.state = torch.zeros(rows * _WORDS, dtype=torch.int64, device=device)
-        self._clock = _Clock(self._blocks, device)
+        self._clock = ExposureClock(self._blocks, device)
         self._word = torch.arange(_WORDS, device=device).unsqueeze(1)
-        self._starts = torch.zeros(0, dtype=torch.int64, device=device)
+        self._places = torch.zeros(0, dtype=torch.int64, device=device)
+        self._ones = torch.zeros(0, device=device)
+        self._recorded = torch.zeros(0, self._blocks * _BLOCK, dtype=torch.bfloat16, device=device)
+        self._whole: list[bool] = []
+        self._bad = torch.zeros((), dtype=torch.bool, device=device)
+        self._may_ask = device.type == "cpu"
         # One of `blocks` blocks stands for the whole gradient.
         self._once = torch.full((_BLOCK,), float(self._blocks), device=device)
         self._twice = 2.0 * self._once
@@ -80,49 +91,149 @@ class NoiseEnergy:
     @property
     def exposures(self) -> torch.Tensor:
         """`[N]` int16: exposures that followed a kept one, plus the first; stays at about 40."""
-        return self.state.view(torch.int16)[8::12] // _Clock.PER_EXPOSURE
+        return self.state.view(torch.int16)[8::12] // ExposureClock.PER_EXPOSURE
+
+    @property
+    def together(self) -> int:
+        """How many steps may be recorded before they must be settled.
+
+        One where the host would have to wait for the device to learn which rows repeat.
+        """
+        return 16 if self._may_ask else 1
 
     def start_burst(self) -> None:
         """Forget the last gradients: the next exposure does not follow the one kept."""
-        self.state.view(torch.int16)[8::12] &= ~_Clock.KEPT
+        self.state.view(torch.int16)[8::12] &= ~ExposureClock.KEPT
 
-    def update(self, batch: BatchRows, grad: torch.Tensor, index: RowIndex) -> torch.Tensor:
-        """Take in one step.
+    def record(self, start: int, ids: torch.Tensor, grad: torch.Tensor) -> None:
+        """Keep what one step shows until `settle`.
 
         Args:
-            batch: the step's rows, B occurrences, at least one.
+            start: look-ups recorded since then.
+            ids: `[B]` int64, the step's look-ups, at least one.
             grad: the table's gradient, dense `[N, D]` or sparse.
-            index: what grouped the batch.
+        """
+        end = start + ids.numel()
+        if self._recorded.shape[0] < end:
+            longer = self._recorded.new_zeros(max(end, 2 * start), self._recorded.shape[1])
+            longer[:start] = self._recorded[:start]
+            self._recorded = longer
+        found = at_look_ups(grad, ids, self._basis)
+        # Four bfloat16 are one word: gradients of 1e-6 do not underflow, three digits are enough.
+        self._recorded[start:end].copy_(found.values)
+        self._whole.append(found.whole)
+
+    def settle(self, ids: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor:
+        """Take what was recorded into the state.
+
+        Args:
+            ids: `[n]` int64, the look-ups of all recorded steps, one step at least.
+            bounds: where each step begins among them, and where the last one ends.
 
         Returns:
-            `[]` bool: whether any row's gradient in the batch was not finite.
+            `[]` int64: in how many of the steps a gradient in the batch was not finite.
         """
-        size = batch.ids.numel()
-        if self._starts.numel() < size:
-            self._starts = torch.arange(size, device=batch.ids.device) * self._blocks
-        place = (batch.ids * _WORDS + self._word).view(-1)
-        words = self.state.index_select(0, place).view(_WORDS, size)
-        averages, sketch, last = words.unbind()
+        self._bad = torch.zeros((), dtype=torch.bool, device=ids.device)
+        step = 0
+        for whole, run in groupby(self._whole):
+            part = bounds[step : step + len(list(run)) + 1]
+            step += len(part) - 1
+            steps = slice(part[0], part[-1])
+            part = [end - steps.start for end in part]
+            self._take_in(ids[steps], self._recorded[steps], part, whole)
+        self.discard()
+        if not self._may_ask or not self._bad:
+            return self._bad.long()
+        squares = self._recorded[: bounds[-1]].float().square_().sum(dim=1)
+        fine = [squares[a:b].lt(_LARGEST).all() for a, b in pairwise(bounds)]
+        return len(fine) - torch.stack(fine).sum()
+
+    def discard(self) -> None:
+        """Forget what was recorded and not yet settled."""
+        self._whole.clear()
+
+    def _take_in(
+        self, ids: torch.Tensor, recorded: torch.Tensor, bounds: list[int], whole: bool
+    ) -> None:
+        size = ids.numel()
+        if self._places.numel() < size:
+            self._places = torch.arange(size, device=ids.device)
+            self._ones = torch.ones(size, device=ids.device)
+        places, ones = self._places[:size], self._ones[:size]
+        at = (ids * _WORDS + self._word).view(-1)
+        words = self.state.index_select(0, at).view(_WORDS, size)
+        # The sketches, which nobody else reads, say for a moment who stands for each row. Which of
+        # a row's occurrences does is left to the device.
+        sketches = at[size : 2 * size]
+        self.state.scatter_(0, sketches, places)
+        winner = self.state.gather(0, sketches)
+        if self._may_ask:
+            new = self._expose_in_turn(words, recorded, winner, bounds, whole)
+        else:
+            means, share = _means_everywhere(recorded, winner, ones, whole)
+            new = self._expose(words, means, places, share)
+        self.state.scatter_(0, at, new.view(-1))
+
+    def _expose_in_turn(
+        self,
+        words: torch.Tensor,
+        recorded: torch.Tensor,
+        winner: torch.Tensor,
+        bounds: list[int],
+        whole: bool,
+    ) -> torch.Tensor:
+        """Words `[3, n]` after all exposures of each occurrence's row."""
+        size = winner.numel()
+        places, ones = self._places[:size], self._ones[:size]
+        stands = winner.numpy()
+        loses = np.flatnonzero(stands != places.numpy())
+        if loses.size == 0:
+            return self._expose(words, recorded, places, ones)
+        rows = repeated_rows(stands, loses, bounds)
+        rows.average(recorded, whole=whole)
+        # What stands for a row goes first; the row's others are computed in vain and overwritten.
+        first, share = places.clone(), ones.clone()
+        exposure, column = rows.head, torch.from_numpy(rows.winner)
+        first[column] = torch.from_numpy(rows.place[exposure])
+        share[column] = 1.0 / torch.from_numpy(rows.examples[exposure])
+        new = self._expose(words, recorded, first, share)
+        for turn in range(1, int(rows.length.max())):
+            some = rows.length > turn
+            exposure, column = rows.head[some] + turn, torch.from_numpy(rows.winner[some])
+            share = 1.0 / torch.from_numpy(rows.examples[exposure])
+            place = torch.from_numpy(rows.place[exposure])
+            later = self._expose(new.index_select(1, column), recorded, place, share)
+            new.index_copy_(1, column, later)
+        lost = torch.from_numpy(loses)
+        return new.index_copy_(1, lost, new.index_select(1, winner.index_select(0, lost)))
+
+    def _expose(
+        self, words: torch.Tensor, means: torch.Tensor, place: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        """Words `[3, M]` of M rows after an exposure each.
+
+        Args:
+            words: before it; left as they are.
+            means: `[n, K]` bfloat16, contiguous: mean gradients.
+            place: `[M]` int64: where in `means` each row's is.
+            share: `[M]` float32: 1 / examples in each mean.
+        """
+        size = place.numel()
+        new = words.clone()
+        averages, sketch, last = new.unbind()
         tick, last_share = self._clock_fields(last)
         energy, noise = averages.view(torch.float32).view(size, 2).unbind(1)
         agreement = last.view(torch.float32)[1::2]
 
-        mean = index.totals(grad, batch, self._basis)
-        share = batch.count
-        if batch.repeats is None or batch.repeats.numel():
-            share = batch.count.reciprocal()
-            mean = mean.mul_(share.unsqueeze(1))
-        # Four bfloat16 are one word: gradients of 1e-6 do not underflow, three digits are enough.
-        sketches = mean.bfloat16().view(torch.int64).view(-1)
-        state = tick.long()
-        starts = self._starts[:size]
-        now = sketches.gather(0, self._clock.block.gather(0, state).add_(starts))
-        after = sketches.gather(0, self._clock.next_block.gather(0, state).add_(starts))
+        blocks, state = means.view(torch.int64).view(-1), tick.long()
+        begins = place * self._blocks
+        now = blocks.gather(0, self._clock.block.gather(0, state).add_(begins))
+        after = blocks.gather(0, self._clock.next_block.gather(0, state).add_(begins))
         a = now.view(torch.bfloat16).float().view(size, _BLOCK)
         b = sketch.view(torch.bfloat16).float().view(size, _BLOCK)
         twice_product = (a * b) @ self._twice
         length = a.square_().addcmul_(b, b) @ self._once
-        finite = length < 1e36
+        finite = length < _LARGEST
         # Means over c and c' examples: their difference has 1/c + 1/c' times one's variance.
         scale = (share + last_share).reciprocal_()
         weight = self._clock.pair_weight.gather(0, state)
@@ -133,43 +244,26 @@ class NoiseEnergy:
         tick.copy_(self._clock.following.gather(0, state))
         last_share.copy_(share)
         good = finite.all()
-        if batch.repeats is None or not good:
-            # A row left out keeps its figures, but what comes next does not follow what was kept.
-            old = self.state.index_select(0, place).view(_WORDS, size)
-            self._clock_fields(old[2])[0].bitwise_and_(~_Clock.KEPT)
-            words = torch.where(finite, words, old)
-        self.state.scatter_(0, place, words.view(-1))
-        return ~good
+        if self._may_ask and good:
+            return new
+        self._bad = self._bad.logical_or(~good)
+        # A row left out keeps its figures, but what comes next does not follow what was kept.
+        old = words.clone()
+        self._clock_fields(old[2])[0].bitwise_and_(~ExposureClock.KEPT)
+        return torch.where(finite, new, old)
 
     @staticmethod
     def _clock_fields(word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views `[B]` of the clock, int16, and of the reciprocal multiplicity, bfloat16."""
+        """Views `[M]` of the clock, int16, and of the reciprocal multiplicity, bfloat16."""
         return word.view(torch.int16)[0::4], word.view(torch.bfloat16)[1::4]
 
 
-class _Clock:
-    """What an exposure does to a row, as tables over the 2 x 18 x 41 states a row may be in.
-
-    A state is (n exposures, age, whether the last gradient was kept), as one number. The age weighs
-    the averages, 1/(age - 1) for the pair that ends here: it grows with each exposure that follows
-    to 17, and falls back to 4 with one that does not.
-    """
-
-    KEPT = 1
-    PER_EXPOSURE = 2 * (_MEMORY + 2)
-
-    def __init__(self, blocks: int, device: torch.device) -> None:
-        state = torch.arange((_COUNT_LIMIT + 1) * self.PER_EXPOSURE)
-        n, age = state // self.PER_EXPOSURE, state % self.PER_EXPOSURE // 2
-        follows = (state & self.KEPT).bool()
-        later = torch.where(follows | (n == 0), n + 1, n)
-        # Back by whole periods, so that the sequence of blocks never jumps.
-        later = torch.where(later > _COUNT_LIMIT, later - 2 * blocks, later)
-        older = torch.minimum(age, torch.where(follows, _MEMORY, _OLD_EVIDENCE)) + 1
-        # The first pair ever weighs 1, whatever exposures without a predecessor came before.
-        pairs = (torch.minimum(older, later) - 1).clamp(min=1)
-        self.block = ((n - 1).clamp(min=0) % blocks).to(device)
-        self.next_block = ((later - 1) % blocks).to(device)
-        self.pair_weight = torch.where(follows, 1.0 / pairs, 0.0).to(device)
-        following = later * self.PER_EXPOSURE + 2 * older + self.KEPT
-        self.following = following.to(torch.int16).to(device)
+def _means_everywhere(
+    recorded: torch.Tensor, winner: torch.Tensor, ones: torch.Tensor, whole: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean gradient of each occurrence's row, and its share, of one step; asks for no size."""
+    share = torch.zeros_like(ones).scatter_add_(0, winner, ones).gather(0, winner).reciprocal_()
+    values = recorded.float()
+    if not whole:
+        values = torch.zeros_like(values).index_add_(0, winner, values).index_select(0, winner)
+    return values.mul_(share.unsqueeze(1)).bfloat16(), share

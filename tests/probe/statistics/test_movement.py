@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from gradtracer.statistics.batch_rows import RowIndex
 from gradtracer.statistics.movement import Movement, MovementTotals, drift_share
 
 CPU = torch.device("cpu")
@@ -34,7 +33,7 @@ def steps(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_sums_equal_a_loop_over_steps_and_rows() -> None:
     g = torch.Generator().manual_seed(0)
     rows, dim = 60, 3
-    movement, index = Movement(rows, CPU, 0, excluded=5), RowIndex(rows, CPU)
+    movement = Movement(rows, CPU, 0, excluded=5)
     witnesses = movement._witnesses.tolist()
     assert sorted([*witnesses, 5]) == list(range(rows))
     path = count = 0.0
@@ -42,10 +41,9 @@ def test_sums_equal_a_loop_over_steps_and_rows() -> None:
     for _ in range(40):
         weight = torch.randn(rows, dim, generator=g)
         ids = torch.randint(rows, (20,), generator=g)
-        batch = index.group(ids)
-        movement.before(weight, batch, witnesses=True)
+        movement.before(weight, ids, witnesses=True)
         after = weight + torch.randn(rows, dim, generator=g)
-        movement.after(after, batch, index)
+        movement.after(after)
         change = (after - weight).double()
         for row in set(ids.tolist()):
             path += float(change[row].norm())
@@ -63,13 +61,12 @@ def test_sums_equal_a_loop_over_steps_and_rows() -> None:
 def test_a_sample_of_a_large_batch_gives_its_mean_velocity() -> None:
     g = torch.Generator().manual_seed(0)
     rows = 5_000
-    movement, index = Movement(rows, CPU, 0, excluded=None), RowIndex(rows, CPU)
+    movement = Movement(rows, CPU, 0, excluded=None)
     ids = torch.randint(rows, (4_000,), generator=g)
-    batch = index.group(ids)
     weight = torch.zeros(rows, 4)
-    movement.before(weight, batch, witnesses=False)
+    movement.before(weight, ids, witnesses=False)
     moved = torch.rand(rows, 4, generator=g)
-    movement.after(moved, batch, index)
+    movement.after(moved)
     found = movement.totals()
     assert 150 < found.rows <= 256
     truth = moved[ids.unique()].norm(dim=1).mean()
@@ -77,12 +74,12 @@ def test_a_sample_of_a_large_batch_gives_its_mean_velocity() -> None:
 
 
 def test_rows_that_become_nan_or_infinite_leave_the_sums_finite() -> None:
-    movement, index = Movement(4, CPU, 0, excluded=None), RowIndex(4, CPU)
-    batch = index.group(torch.tensor([0, 1, 2]))
-    movement.before(torch.zeros(4, 2), batch, witnesses=True)
+    movement = Movement(4, CPU, 0, excluded=None)
+    ids = torch.tensor([0, 1, 2])
+    movement.before(torch.zeros(4, 2), ids, witnesses=True)
     after = torch.ones(4, 2)
     after[0], after[1], after[3] = float("nan"), float("inf"), float("inf")
-    movement.after(after, batch, index)
+    movement.after(after)
     found = movement.totals()
     assert found.rows == 1
     assert found.path == pytest.approx(2**0.5)
@@ -90,10 +87,10 @@ def test_rows_that_become_nan_or_infinite_leave_the_sums_finite() -> None:
 
 
 def test_a_table_of_one_row_that_is_padding_has_no_witness() -> None:
-    movement, index = Movement(1, CPU, 0, excluded=0), RowIndex(1, CPU)
-    batch = index.group(torch.tensor([0]))
-    movement.before(torch.zeros(1, 2), batch, witnesses=True)
-    movement.after(torch.zeros(1, 2), batch, index)
+    movement = Movement(1, CPU, 0, excluded=0)
+    ids = torch.tensor([0])
+    movement.before(torch.zeros(1, 2), ids, witnesses=True)
+    movement.after(torch.zeros(1, 2))
     assert drift_share(movement.totals()) is None
 
 

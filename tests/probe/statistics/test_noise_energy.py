@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from gradtracer.statistics.batch_rows import RowIndex
 from gradtracer.statistics.noise_energy import NoiseEnergy
 
 CPU = torch.device("cpu")
@@ -77,17 +76,21 @@ def sparse(ids: list[int], values: torch.Tensor, rows: int) -> torch.Tensor:
     return torch.sparse_coo_tensor(index, values, (rows, values.shape[1]), check_invariants=True)
 
 
-def feed(noise: NoiseEnergy, index: RowIndex, ids: list[int], values: torch.Tensor) -> bool:
-    grad = sparse(ids, values, noise.noise.numel())
-    return bool(noise.update(index.group(torch.tensor(ids)), grad, index))
+def take_in(noise: NoiseEnergy, ids: torch.Tensor, grad: torch.Tensor) -> int:
+    noise.record(0, ids, grad)
+    return int(noise.settle(ids, [0, ids.numel()]))
+
+
+def feed(noise: NoiseEnergy, ids: list[int], values: torch.Tensor) -> int:
+    return take_in(noise, torch.tensor(ids), sparse(ids, values, noise.noise.numel()))
 
 
 def follow(gradients: torch.Tensor, *, seed: int = 0) -> NoiseEnergy:
     """Show `gradients` `[steps, rows, D]` one after the other."""
     rows = gradients.shape[1]
-    noise, index = NoiseEnergy(rows, gradients.shape[2], CPU, seed), RowIndex(rows, CPU)
+    noise = NoiseEnergy(rows, gradients.shape[2], CPU, seed)
     for step in gradients:
-        noise.update(index.group(torch.arange(rows)), step, index)
+        take_in(noise, torch.arange(rows), step)
     return noise
 
 
@@ -95,8 +98,8 @@ def follow(gradients: torch.Tensor, *, seed: int = 0) -> NoiseEnergy:
 @pytest.mark.parametrize("dim", [4, 20, 64])
 def test_averages_equal_a_loop_over_rows(dim: int, may_ask: bool) -> None:
     rows, g = 12, torch.Generator().manual_seed(dim)
-    noise, index = NoiseEnergy(rows, dim, CPU, 1), RowIndex(rows, CPU)
-    index._may_ask = may_ask
+    noise = NoiseEnergy(rows, dim, CPU, 1)
+    noise._may_ask = may_ask
     slow = SlowNoise(noise._basis)
     for step in range(60):
         if step in (20, 40):
@@ -107,8 +110,7 @@ def test_averages_equal_a_loop_over_rows(dim: int, may_ask: bool) -> None:
         values = torch.randn(size, dim, generator=g) + 0.5
         if step % 13 == 5:
             values[0, 1] = float("nan")
-        bad = feed(noise, index, ids, values)
-        assert bad == (step % 13 == 5)
+        assert feed(noise, ids, values) == (step % 13 == 5)
         slow.update(ids, values)
     for row_id, row in slow.rows.items():
         assert int(noise.exposures[row_id]) == min(row.exposures, 40)
@@ -118,6 +120,39 @@ def test_averages_equal_a_loop_over_rows(dim: int, may_ask: bool) -> None:
         assert float(noise.agreement[row_id]) == pytest.approx(row.agreement, abs=0.02)
     assert int(noise.exposures[rows - 1]) == 0
     assert float(noise.energy[rows - 1]) == 0.0
+
+
+@pytest.mark.parametrize("rows", [3, 12, 400])
+def test_steps_taken_in_together_equal_a_loop_over_rows_and_steps(rows: int) -> None:
+    dim, g = 8, torch.Generator().manual_seed(rows)
+    noise = NoiseEnergy(rows, dim, CPU, 1)
+    slow = SlowNoise(noise._basis)
+    bad_steps = 0
+    for group in range(12):
+        if group == 6:
+            noise.start_burst()
+            slow.start_burst()
+        seen: list[int] = []
+        bounds = [0]
+        for step in range(1 + group % 7):
+            ids = torch.randint(rows, (int(torch.randint(1, 9, (1,), generator=g)),), generator=g)
+            values = torch.randn(ids.numel(), dim, generator=g) + 0.5
+            if (group, step) in ((4, 1), (5, 3), (5, 4)):
+                values[0, 2] = float("nan")
+            grad = sparse(ids.tolist(), values, rows)
+            if (group + step) % 5 == 0:
+                grad = grad.to_dense() if group % 2 else grad.coalesce()
+            noise.record(bounds[-1], ids, grad)
+            slow.update(ids.tolist(), values)
+            seen += ids.tolist()
+            bounds.append(len(seen))
+        bad_steps += int(noise.settle(torch.tensor(seen), bounds))
+    assert bad_steps == 3
+    for row_id, row in slow.rows.items():
+        assert int(noise.exposures[row_id]) == row.exposures
+        assert float(noise.noise[row_id]) == pytest.approx(row.noise, rel=0.03)
+        assert float(noise.energy[row_id]) == pytest.approx(row.energy, rel=0.03)
+        assert float(noise.agreement[row_id]) == pytest.approx(row.agreement, abs=0.02)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 4, 7, 16, 18, 64, 200])
@@ -174,45 +209,45 @@ def test_one_huge_gradient_does_not_pass_for_alternation() -> None:
 def test_noise_is_that_of_one_example_whatever_the_multiplicity() -> None:
     g = torch.Generator().manual_seed(0)
     rows, dim = 400, 16
-    noise, index = NoiseEnergy(rows, dim, CPU, 0), RowIndex(rows, CPU)
+    noise = NoiseEnergy(rows, dim, CPU, 0)
     for step in range(40):
         times = 1 + step % 3
         ids = torch.arange(rows).repeat(times).tolist()
-        feed(noise, index, ids, torch.randn(rows * times, dim, generator=g))
+        feed(noise, ids, torch.randn(rows * times, dim, generator=g))
     assert float(noise.noise.mean()) == pytest.approx(dim, rel=0.05)
 
 
 def test_a_pair_across_a_pause_is_no_pair() -> None:
     gradients = torch.ones(2, 1, 8)
-    noise, index = NoiseEnergy(1, 8, CPU, 0), RowIndex(1, CPU)
-    batch = index.group(torch.tensor([0]))
-    noise.update(batch, gradients[0], index)
+    noise = NoiseEnergy(1, 8, CPU, 0)
+    ids = torch.tensor([0])
+    take_in(noise, ids, gradients[0])
     noise.start_burst()
-    noise.update(batch, -gradients[1], index)
+    take_in(noise, ids, -gradients[1])
     assert noise.exposures.tolist() == [1]
     assert noise.agreement.tolist() == [0.0]
 
 
 def test_single_exposures_do_not_dilute_the_first_pair() -> None:
-    noise, index = NoiseEnergy(1, 8, CPU, 0), RowIndex(1, CPU)
-    batch = index.group(torch.tensor([0]))
+    noise = NoiseEnergy(1, 8, CPU, 0)
+    ids = torch.tensor([0])
     for _ in range(6):
-        noise.update(batch, torch.ones(1, 8), index)
+        take_in(noise, ids, torch.ones(1, 8))
         noise.start_burst()
-    noise.update(batch, torch.ones(1, 8), index)
-    noise.update(batch, -torch.ones(1, 8), index)
+    take_in(noise, ids, torch.ones(1, 8))
+    take_in(noise, ids, -torch.ones(1, 8))
     assert float(noise.agreement) == pytest.approx(-1.0, abs=0.01)
 
 
 def test_a_new_burst_outweighs_an_old_one() -> None:
     g = torch.Generator().manual_seed(0)
     rows, dim = 500, 16
-    noise, index = NoiseEnergy(rows, dim, CPU, 0), RowIndex(rows, CPU)
-    batch = index.group(torch.arange(rows))
+    noise = NoiseEnergy(rows, dim, CPU, 0)
+    ids = torch.arange(rows)
     for scale in (10.0, 1.0):
         noise.start_burst()
         for _ in range(16):
-            noise.update(batch, scale * torch.randn(rows, dim, generator=g), index)
+            take_in(noise, ids, scale * torch.randn(rows, dim, generator=g))
     # An average over all pairs alike would hold half of the old 100.
     assert float(noise.noise.mean()) < 0.3 * 100 * dim
 
@@ -220,14 +255,14 @@ def test_a_new_burst_outweighs_an_old_one() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 1e30])
 @pytest.mark.parametrize("may_ask", [True, False])
 def test_a_gradient_that_is_not_finite_leaves_every_state_finite(bad: float, may_ask: bool) -> None:
-    noise, index = NoiseEnergy(4, 6, CPU, 0), RowIndex(4, CPU)
-    index._may_ask = may_ask
+    noise = NoiseEnergy(4, 6, CPU, 0)
+    noise._may_ask = may_ask
     g = torch.Generator().manual_seed(0)
     for step in range(20):
         values = torch.randn(3, 6, generator=g)
         if step in (7, 8, 15):
             values[1, step % 6] = bad
-        assert feed(noise, index, [0, 2, 3], values) == (step in (7, 8, 15))
+        assert feed(noise, [0, 2, 3], values) == (step in (7, 8, 15))
     for figure in (noise.noise, noise.energy, noise.agreement):
         assert bool(torch.isfinite(figure).all())
         assert float(figure.abs().max()) < 100
@@ -249,11 +284,11 @@ def test_small_gradients_do_not_underflow() -> None:
 
 def test_the_count_stays_at_its_limit_and_the_averages_go_on() -> None:
     g = torch.Generator().manual_seed(0)
-    noise, index = NoiseEnergy(50, 8, CPU, 0), RowIndex(50, CPU)
-    batch = index.group(torch.arange(50))
+    noise = NoiseEnergy(50, 8, CPU, 0)
+    ids = torch.arange(50)
     for step in range(160):
         scale = 1.0 if step < 100 else 3.0
-        noise.update(batch, scale * torch.randn(50, 8, generator=g), index)
+        take_in(noise, ids, scale * torch.randn(50, 8, generator=g))
         if step > 50:
             assert 36 <= int(noise.exposures.min()) <= int(noise.exposures.max()) <= 40
     assert float(noise.noise.mean()) == pytest.approx(9 * 8, rel=0.15)
@@ -274,8 +309,8 @@ def test_a_tied_dense_gradient_is_one_total_a_row() -> None:
     """Rows of the batch that the dense gradient holds once are not counted as many times."""
     g = torch.Generator().manual_seed(0)
     rows, dim = 800, 8
-    noise, index = NoiseEnergy(rows, dim, CPU, 0), RowIndex(rows, CPU)
-    batch = index.group(torch.arange(rows).repeat(2))
+    noise = NoiseEnergy(rows, dim, CPU, 0)
+    ids = torch.arange(rows).repeat(2)
     for _ in range(30):
-        noise.update(batch, math.sqrt(2) * torch.randn(rows, dim, generator=g), index)
+        take_in(noise, ids, math.sqrt(2) * torch.randn(rows, dim, generator=g))
     assert float(noise.noise.mean()) == pytest.approx(dim, rel=0.05)

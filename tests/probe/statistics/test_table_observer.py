@@ -37,6 +37,7 @@ class Loop:
             self.observer.after_step(self.layer.weight)
 
     def figures(self) -> TableFigures:
+        self.observer.count_pending()
         weight = self.layer.weight.detach()
         return measure("t", self.observer, weight, self.layer.padding_idx, Settings())
 
@@ -56,6 +57,38 @@ def test_exposure_is_exact_at_every_interval(interval: int) -> None:
     figures = loop.figures()
     assert figures.counts.tolist() == truth.tolist()
     assert figures.coverage == (truth > 0).mean()
+
+
+def test_ids_that_the_loader_overwrites_after_the_step_are_counted_as_they_were() -> None:
+    loop = Loop(nn.Embedding(50, 4), interval=10)
+    ids = torch.zeros(6, dtype=torch.int64)
+    for step in range(40):
+        ids.fill_(step)
+        loop.step(ids)
+    assert loop.figures().counts.tolist() == [6] * 40 + [0] * 10
+
+
+def test_a_batch_larger_than_the_buffer_and_a_small_one_after_it_are_counted() -> None:
+    loop = Loop(nn.Embedding(50, 4), interval=1)
+    batches = [ids_of(50, size, 1, size)[0] for size in (30, 9_000, 30, 20_000, 7, 4_096)]
+    for ids in batches:
+        loop.step(ids)
+    truth = np.bincount(torch.cat(batches).numpy(), minlength=50)
+    assert loop.figures().counts.tolist() == truth.tolist()
+    steps = [sum(row in ids for ids in batches) for row in range(50)]
+    assert loop.observer.noise.exposures.tolist() == steps
+
+
+def test_steps_with_and_without_a_gradient_take_turns() -> None:
+    loop = Loop(nn.Embedding(50, 4, sparse=True), interval=1)
+    for number, ids in enumerate(ids_of(50, 9, 30)):
+        loop.observer.look_up(ids, trains=True)
+        if number % 3:
+            loop.observer.before_step(loop.layer.weight, None)
+        else:
+            loop.step(ids)
+    assert loop.figures().unseen.look_ups == 9 * (20 + 2 * 10)
+    assert loop.observer.tracked_steps == 10
 
 
 def test_a_zero_row_batch_changes_nothing() -> None:
@@ -184,7 +217,7 @@ def test_bursts_are_whole_and_take_their_share_of_every_long_prefix(
         assert sum(followed[:prefix]) >= prefix / interval - longest
 
 
-def test_state_is_32_bytes_a_row() -> None:
+def test_state_is_28_bytes_a_row() -> None:
     observer = TableObserver(torch.empty(100_000, 64), track_interval=10, seed=0, padding_idx=None)
-    kept = (observer.exposure.counts, observer.noise.state, observer._index._slot)
-    assert sum(tensor.nbytes for tensor in kept) == 32 * 100_000
+    kept = (observer.exposure.counts, observer.noise.state)
+    assert sum(tensor.nbytes for tensor in kept) == 28 * 100_000

@@ -10,7 +10,6 @@ import pytest
 import torch
 from scipy import stats
 
-from gradtracer.statistics.batch_rows import RowIndex
 from gradtracer.statistics.noise_energy import NoiseEnergy
 from gradtracer.statistics.zombie_rows import ZombieRows, zombie_rows
 
@@ -152,13 +151,12 @@ def test_oscillation_is_absolute_and_needs_no_peers() -> None:
 def sgd_at_rest(rate_times_curvature: float, dim: int, rows: int = 1_000) -> Table:
     """Rows that jitter around their optimum under plain SGD: g = e - noise, e -= a g."""
     g = torch.Generator().manual_seed(0)
-    cpu = torch.device("cpu")
-    noise, index = NoiseEnergy(rows, dim, cpu, 0), RowIndex(rows, cpu)
-    batch = index.group(torch.arange(rows))
+    noise, ids = NoiseEnergy(rows, dim, torch.device("cpu"), 0), torch.arange(rows)
     error = torch.zeros(rows, dim)
     for _ in range(60):
         gradient = error - torch.randn(rows, dim, generator=g)
-        noise.update(batch, gradient, index)
+        noise.record(0, ids, gradient)
+        noise.settle(ids, [0, rows])
         error = error - rate_times_curvature * gradient
     table = Table(rows)
     table.exposures = table.look_ups = noise.exposures.numpy()
