@@ -7,6 +7,10 @@ NODE_INSTALLED := node_modules/.package-lock.json
 HAS_NPM := $(shell command -v npm 2>/dev/null)
 NPM_CHECK := $(if $(HAS_NPM),npm-test,npm-missing)
 
+# Editors for the tests: installed where that needs no password, else done without
+APT_INSTALL := test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+
 ifeq ($(origin GRADTRACER_DATA),undefined)
 ifneq ($(wildcard ../shared/data/.),)
 export GRADTRACER_DATA := $(abspath ../shared/data)
@@ -16,20 +20,23 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test lint bench generate clean help npm-test npm-missing
+.PHONY: setup demo test lint vsix bench generate clean help npm-test npm-missing vscode
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it
 
 demo: $(INSTALLED)  ## Train on MovieLens with a server beside it, and print what it finds
 	$(BIN)/python examples/demo.py
 
-test: lint $(NPM_CHECK)  ## Lint, types and every test; the last lines say what was skipped and why
+test: lint $(NPM_CHECK) vscode  ## Lint, types and every test; the last lines say what was skipped and why
 	$(BIN)/pytest
 
 lint: $(INSTALLED)  ## Style and types, without tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+vsix: $(NODE_INSTALLED)  ## Package the VS Code extension
+	npm run package --workspace client-vscode --loglevel=error
 
 bench: $(INSTALLED)  ## Print the figures: medians, percentiles, ratios
 	@set -e; for file in $(sort $(wildcard tests/bench/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
@@ -38,13 +45,18 @@ generate: $(INSTALLED)  ## Write the JSON Schema and the client's types anew
 	$(BIN)/python schemas/generate.py
 
 clean:  ## Remove what these targets made, except runs under .gradtracer
-	rm -rf $(VENV) node_modules client-vscode/out build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules client-vscode/out client-vscode/dist build dist .pytest_cache .ruff_cache .hypothesis
 
 help:  ## Say what each target does
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 npm-test: $(NODE_INSTALLED)
 	npm test --loglevel=error
+
+# A real VS Code for the tests; where it cannot be had they are skipped and say why
+vscode: $(INSTALLED)
+	@command -v chromium >/dev/null || ( $(APT_INSTALL) chromium ) || echo "Chromium is not installed"
+	@$(BIN)/python tests/e2e/vscode/code_server.py || true
 
 npm-missing:
 	@echo "npm is not installed: the checks of the TypeScript client are left out"

@@ -1,0 +1,35 @@
+// The user's settings: which of them are the server's, and how the server is told.
+import { workspace } from "vscode";
+
+export const SECTION = "gradtracer";
+
+/** Settings that the server knows; all others are the extension's own. */
+export const SERVER_SETTINGS: readonly string[] = [
+  "showOutdated",
+  "disabledTypes",
+  "pollSeconds",
+  "allowRemoteEndpoints",
+];
+
+/** What the user set for the server: a default is left out, so that pyproject.toml can set it. */
+export function serverSettings(): Record<string, unknown> {
+  const settings = workspace.getConfiguration(SECTION);
+  const told: Record<string, unknown> = {};
+  for (const name of SERVER_SETTINGS) {
+    const places = settings.inspect(name);
+    const set = [
+      places?.globalValue,
+      places?.workspaceValue,
+      places?.workspaceFolderValue,
+    ].some((value) => value !== undefined);
+    if (set) {
+      told[name] = settings.get(name);
+    }
+  }
+  return told;
+}
+
+/** `gradtracer.interpreter` as it stands. */
+export function interpreterSetting(): string {
+  return workspace.getConfiguration(SECTION).get("interpreter", "").trim();
+}

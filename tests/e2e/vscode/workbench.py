@@ -1,0 +1,122 @@
+"""A person at VS Code: what one sees and does, told in the words of the editor."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import ConsoleMessage, Locator, Page
+
+ARTEFACTS = Path(__file__).parents[2] / "artefacts" / "vscode"
+"""Screenshots of the latest run, one for each step."""
+
+_EDITOR_S_OWN = re.compile(r"/static/out/vs/|/(?:vsda|manifest|favicon)", re.IGNORECASE)
+"""Where the editor complains of itself, without a network above all."""
+
+
+class Workbench:
+    """One window of the editor."""
+
+    def __init__(self, page: Page, story: str) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        """What the console called an error, in the order it came."""
+        self._story = story
+        self._steps = 0
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def picture(self, name: str) -> Path:
+        """Keep a screenshot of this step."""
+        self._steps += 1
+        path = ARTEFACTS / self._story / f"{self._steps:02}-{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=path)
+        return path
+
+    def open(self, name: str) -> None:
+        """Open a file of the folder by its name."""
+        self.page.keyboard.press("Control+p")
+        self.page.locator(".quick-input-widget input").fill(name)
+        row = self.page.locator(".quick-input-list .monaco-list-row", has_text=name).first
+        row.wait_for()
+        self.page.keyboard.press("Enter")
+        self.page.locator(f".tab.active[data-resource-name='{name}']").wait_for()
+        self.page.locator(".monaco-editor .view-line").first.wait_for()
+
+    def command(self, title: str) -> None:
+        """Run a command by its title."""
+        self.page.keyboard.press("F1")
+        box = self.page.locator(".quick-input-widget input")
+        box.fill(f">{title}")
+        row = self.page.locator(".quick-input-list .monaco-list-row", has_text=title).first
+        row.wait_for()
+        self.page.keyboard.press("Enter")
+        self.page.locator(".quick-input-widget").wait_for(state="hidden")
+
+    def go_to_line(self, line: int, column: int = 1) -> None:
+        """Put the cursor on a line and column, both counted from 1."""
+        self.page.keyboard.press("Control+g")
+        self.page.locator(".quick-input-widget input").fill(f":{line}:{column}")
+        self.page.keyboard.press("Enter")
+        self.page.locator(".quick-input-widget").wait_for(state="hidden")
+
+    def status(self, text: str) -> Locator:
+        """An entry of the status bar."""
+        return self.page.locator(".statusbar-item", has_text=text)
+
+    def close_panel(self) -> None:
+        """Hide the panel below the editor."""
+        self.page.keyboard.press("Control+j")
+        self.page.locator(".markers-panel").wait_for(state="hidden")
+
+    @property
+    def squiggles(self) -> Locator:
+        """What is underlined in the open files."""
+        return self.page.locator(
+            ".monaco-editor :is(.squiggly-warning, .squiggly-info, .squiggly-error)"
+        )
+
+    def problems(self) -> Locator:
+        """The rows of the Problems panel, which is shown for it."""
+        if not self.page.locator(".markers-panel").is_visible():
+            self.page.keyboard.press("Control+Shift+m")
+            self.page.locator(".markers-panel").wait_for()
+        return self.page.locator(".markers-panel .monaco-list-row")
+
+    def hover(self) -> Locator:
+        """The hover at the cursor, which is shown for it."""
+        self.command("Show or Focus Hover")
+        hover = self.page.locator(".monaco-hover:not(.hidden) .hover-row").first
+        hover.wait_for()
+        return self.page.locator(".monaco-hover:not(.hidden)").first
+
+    def quick_fixes(self) -> Locator:
+        """The menu of fixes at the cursor, which is shown for it."""
+        self.page.keyboard.press("Control+.")
+        rows = self.page.locator(".action-widget .monaco-list-row.action")
+        rows.first.wait_for()
+        # A fresh menu lies under a shield until the pointer moves.
+        box = self.page.locator(".action-widget").first.bounding_box()
+        assert box is not None
+        self.page.mouse.move(box["x"] + 20, box["y"] + 20)
+        self.page.mouse.move(box["x"] + 40, box["y"] + 25)
+        self.page.locator(".context-view-pointerBlock").wait_for(state="detached")
+        return rows
+
+    @property
+    def notifications(self) -> Locator:
+        """The messages that are shown at the lower right."""
+        return self.page.locator(".notifications-toasts .notification-list-item")
+
+    def save(self) -> None:
+        """Save the file, and wait until it is."""
+        self.page.keyboard.press("Control+s")
+        self.page.locator(".tab.active.dirty").wait_for(state="detached")
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type != "error":
+            return
+        place = message.location.get("url", "")
+        if "gradtracer" in message.text.lower() or not _EDITOR_S_OWN.search(place):
+            self.errors.append(f"{message.text} {place}")
