@@ -76,6 +76,7 @@ export function activate(context: ExtensionContext): void {
         void running.settingsChanged();
       }
     }),
+    window.onDidChangeActiveColorTheme(() => void running.settingsChanged()),
     workspace.onDidGrantWorkspaceTrust(restart),
   );
   void followSelection(

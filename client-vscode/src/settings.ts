@@ -1,5 +1,5 @@
 // The user's settings: which of them are the server's, and how the server is told.
-import { workspace } from "vscode";
+import { ColorThemeKind, window, workspace } from "vscode";
 
 export const SECTION = "gradtracer";
 
@@ -11,10 +11,13 @@ export const SERVER_SETTINGS: readonly string[] = [
   "allowRemoteEndpoints",
 ];
 
-/** What the user set for the server: a default is left out, so that pyproject.toml can set it. */
+/**
+ * What the server is told: what this editor can show, and what the user set. A default is left out,
+ * so that pyproject.toml can set it.
+ */
 export function serverSettings(): Record<string, unknown> {
   const settings = workspace.getConfiguration(SECTION);
-  const told: Record<string, unknown> = {};
+  const told: Record<string, unknown> = { canDrawImages: true, theme: theme() };
   for (const name of SERVER_SETTINGS) {
     const places = settings.inspect(name);
     const set = [
@@ -32,4 +35,10 @@ export function serverSettings(): Record<string, unknown> {
 /** `gradtracer.interpreter` as it stands. */
 export function interpreterSetting(): string {
   return workspace.getConfiguration(SECTION).get("interpreter", "").trim();
+}
+
+/** The kind of the colour theme, as the server draws for it. */
+export function theme(): "light" | "dark" {
+  const { kind } = window.activeColorTheme;
+  return kind === ColorThemeKind.Light || kind === ColorThemeKind.HighContrastLight ? "light" : "dark";
 }
