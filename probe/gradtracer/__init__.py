@@ -18,6 +18,7 @@ from gradtracer.training_sites import install as _install_training_sites
 if TYPE_CHECKING:
     from gradtracer.agent import AgentExporter
     from gradtracer.analyzers.embedding import EmbeddingTracker
+    from gradtracer.analyzers.trees import TreeDynamicsTracker
     from gradtracer.audit import AutoFixAuditLogger
     from gradtracer.callbacks import lightning_callback, transformers_callback
     from gradtracer.callsite import locate_modules as locate
@@ -41,6 +42,7 @@ __all__ = [
     "NothingToWatch",
     "Run",
     "SettingsError",
+    "TreeDynamicsTracker",
     "UsageError",
     "__version__",
     "lightning_callback",
@@ -58,6 +60,7 @@ _HOMES = {
     "NothingToWatch": ("gradtracer.exceptions", "NothingToWatch"),
     "Run": ("gradtracer.run", "Run"),
     "SettingsError": ("gradtracer.exceptions", "SettingsError"),
+    "TreeDynamicsTracker": ("gradtracer.analyzers.trees", "TreeDynamicsTracker"),
     "UsageError": ("gradtracer.exceptions", "UsageError"),
     "__version__": ("gradtracer.version", "__version__"),
     "lightning_callback": ("gradtracer.callbacks", "lightning_callback"),

@@ -10,6 +10,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from gradtracer.analyzers.embedding import EmbeddingTracker
+    from gradtracer.analyzers.trees import TreeDynamicsTracker
 
 
 class AgentExporter:
@@ -57,6 +58,30 @@ class AgentExporter:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{tracker.name}.json").write_text(text + "\n", encoding="utf-8")
         return text
+
+    @classmethod
+    def export_trees(cls, tracker: TreeDynamicsTracker) -> str:
+        """Report on one ensemble of trees.
+
+        `{"gradtracer_tree_report": {model, library, dynamics, diagnostics}}`, where `diagnostics`
+        is a list of diagnoses, or `{"status": "HEALTHY ..."}` when no test rejects.
+        """
+        dynamics = tracker.extract_dynamics()
+        diagnostics: Any = [msgspec.to_builtins(each._asdict()) for each in tracker.findings()]
+        if not diagnostics:
+            diagnostics = {
+                "status": "HEALTHY: no test finds anything wrong with these trees after "
+                f"{dynamics['num_rounds']:,} rounds."
+            }
+        report = {
+            "gradtracer_tree_report": {
+                "model": tracker.name,
+                "library": tracker.library,
+                "dynamics": dynamics,
+                "diagnostics": diagnostics,
+            }
+        }
+        return json.dumps(report, indent=2)
 
 
 def _plain(value: object) -> bool:

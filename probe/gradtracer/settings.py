@@ -57,6 +57,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     entries would have: the table then fits in half of its width."""
     drift_share: Share = 0.5
     """Raise EMBEDDING_DRIFT when more than this share of movement falls on untouched rows."""
+    overfit_share: Share = 0.01
+    """Raise OVERFITTING_ROUNDS when more than this share of what the validation metric had gained
+    is lost again: less is no reason to train anew."""
+    stagnant_share: Share = 0.01
+    """Raise STAGNANT_LEAVES when the last quarter of the rounds goes less than this share of the
+    margin's path, of which equal steps would go a quarter."""
+    redundant_share: Share = 0.25
+    """Raise REDUNDANT_TREES when at least this share of the rounds can be left out."""
+    redundant_loss: Share = 0.001
+    """A round can be left out while the validation metric stays within this share of what it had
+    gained."""
+    concentration_share: Share = 0.5
+    """Raise SPLIT_CONCENTRATION when one feature holds more than this share of the gain: more than
+    all others together."""
+    leakage_share: Share = 0.9
+    """Raise TARGET_LEAKAGE when one feature holds more than this share of the gain, and by itself
+    explains more than this share of the target."""
 
 
 def load_settings(root: Path, **arguments: object) -> Settings:

@@ -31,6 +31,7 @@ def loaded(statement: str, unwanted: set[str]) -> set[str]:
         ("import gradtracer_schemas", NOT_BY_THE_TYPES),
         ("import gradtracer", NOT_BY_THE_PROBE),
         ("import gradtracer.run, gradtracer.diagnoses.book", TRAINERS),
+        ("import gradtracer\ngradtracer.TreeDynamicsTracker", NOT_BY_THE_PROBE),
         ("import gradtracer_server.__main__", NOT_BY_A_COMMAND),
         ("import gradtracer_server.headless.check", NOT_BY_A_COMMAND),
     ],
