@@ -51,7 +51,8 @@ export type Severity =
  * How the site was found, most reliable first. `constructor`: frames seen while the layer's own
  * constructor ran; `registration`: frames seen when PyTorch registered the layer with its parent;
  * `class-source`: read from the parent class's source after the fact; `call`: the frames of a
- * call of ours (`watch`, `EmbeddingTracker`); `unknown`: none found.
+ * call of ours (`watch`, `EmbeddingTracker`), or of what raised an exception; `unknown`: none
+ * found.
  */
 export type SiteOrigin =
   | "constructor"
@@ -418,6 +419,8 @@ export interface FailurePlace {
   readonly file?: string;
   /** Line there, from 1; 0 when unknown. */
   readonly line?: number;
+  /** The statements in the user's own code that were being executed, innermost first. */
+  readonly site?: SourceSite;
 }
 
 /** Last event of a run. A run without one whose process is gone ended without a goodbye. */

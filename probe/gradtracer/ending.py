@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import sys
 import threading
-import traceback
 import weakref
 from types import FrameType, TracebackType
 from typing import NoReturn, Protocol
 
+from gradtracer.callsite import Place, site_at
 from gradtracer.project import is_library_file
-from gradtracer_schemas import FailurePlace, RunOutcome
+from gradtracer_schemas import FailurePlace, RunOutcome, SourceSite
+
+_log = logging.getLogger("gradtracer")
 
 _MAX_MESSAGE = 2_000
+_MAX_FRAMES = 12
 
 
 class Endable(Protocol):
@@ -129,14 +133,29 @@ def _ends_the_batch_first(handler: object) -> bool:
 
 
 def failure_place(error: BaseException, trace: TracebackType | None) -> FailurePlace:
-    """Exception with the innermost frame in code that is not an installed library's."""
-    file, line = "", 0
-    for frame in traceback.extract_tb(trace):
-        if not is_library_file(frame.filename):
-            file, line = frame.filename, frame.lineno or 0
+    """Exception with the frames in code that is not an installed library's, the innermost first."""
+    places: list[Place] = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not is_library_file(code.co_filename):
+            places.insert(0, Place(code, trace.tb_lasti, trace.tb_lineno or 0))
+        trace = trace.tb_next
     return FailurePlace(
-        exception=type(error).__name__, message=str(error)[:_MAX_MESSAGE], file=file, line=line
+        exception=type(error).__name__,
+        message=str(error)[:_MAX_MESSAGE],
+        file=places[0].code.co_filename if places else "",
+        line=places[0].line if places else 0,
+        site=_site(places[:_MAX_FRAMES]),
     )
+
+
+def _site(places: list[Place]) -> SourceSite:
+    """The statements; none rather than an error in the last moment of a process."""
+    try:
+        return site_at(places)
+    except Exception:
+        _log.debug("the statements that failed cannot be read", exc_info=True)
+        return SourceSite()
 
 
 def _one_line(kind: type[BaseException], error: BaseException) -> str:

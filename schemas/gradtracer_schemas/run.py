@@ -84,6 +84,8 @@ class FailurePlace(msgspec.Struct, frozen=True, kw_only=True):
     """File of the innermost frame in the user's own code."""
     line: int = 0
     """Line there, from 1; 0 when unknown."""
+    site: SourceSite = SourceSite()
+    """The statements in the user's own code that were being executed, innermost first."""
 
 
 class RunEnded(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,12 @@ class ClientSupport:
     """The client hands `Diagnostic.data` back with a code action request."""
     diagnostic_related: bool = False
     """Diagnostics may name other places."""
+    diagnostic_tags: bool = False
+    """The client fades what a diagnostic says is unnecessary."""
+    code_description: bool = False
+    """The code of a diagnostic may be a link."""
+    pull_diagnostics: bool = False
+    """The client asks about documents itself, and can be told to ask again."""
     code_action_literals: bool = False
     """Code actions may be more than commands."""
     code_action_preferred: bool = False
@@ -47,6 +53,7 @@ class ClientSupport:
         )
         action_data = get_capability(client, "text_document.code_action.data_support", False)
         literals = get_capability(client, "text_document.code_action.code_action_literal_support")
+        tags = get_capability(client, "text_document.publish_diagnostics.tag_support.value_set")
         return cls(
             markdown_hover=types.MarkupKind.Markdown in formats,
             diagnostic_data=get_capability(
@@ -55,6 +62,12 @@ class ClientSupport:
             diagnostic_related=get_capability(
                 client, "text_document.publish_diagnostics.related_information", False
             ),
+            diagnostic_tags=types.DiagnosticTag.Unnecessary in (tags or ()),
+            code_description=get_capability(
+                client, "text_document.publish_diagnostics.code_description_support", False
+            ),
+            pull_diagnostics=get_capability(client, "text_document.diagnostic") is not None
+            and get_capability(client, "workspace.diagnostics.refresh_support", False),
             code_action_literals=literals is not None,
             code_action_preferred=get_capability(
                 client, "text_document.code_action.is_preferred_support", False

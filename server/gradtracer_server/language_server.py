@@ -19,10 +19,12 @@ from gradtracer_server.features import (
     code_action,
     code_action_resolve,
     configuration,
+    diagnostic,
     hover,
     lifecycle,
     text_document_sync,
     watched_files,
+    workspace_diagnostic,
     workspace_folders,
 )
 from gradtracer_server.locations import PositionUnits
@@ -54,7 +56,18 @@ FEATURES: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     (types.WORKSPACE_DID_CHANGE_WATCHED_FILES, watched_files.did_change_watched_files, None),
     (types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS, workspace_folders.did_change, None),
 )
-"""Every method the server answers, with its handler and the options it announces."""
+"""Every method the server always answers, with its handler and the options it announces."""
+
+OPTIONAL_FEATURES: tuple[tuple[str, str, Callable[..., Any], Any], ...] = (
+    ("pull_diagnostics", types.TEXT_DOCUMENT_DIAGNOSTIC, diagnostic.diagnostic, diagnostic.OPTIONS),
+    (
+        "pull_diagnostics",
+        types.WORKSPACE_DIAGNOSTIC,
+        workspace_diagnostic.workspace_diagnostic,
+        None,
+    ),
+)
+"""Methods that only a client with the ability named is told of."""
 
 
 class GradTracerServer(LanguageServer):
@@ -83,8 +96,20 @@ class GradTracerServer(LanguageServer):
         self.session: Session | None = None
         """From `initialized` to `shutdown`."""
         self.life = lifecycle.Life(self)
+        self.asks_about_all = False
+        """Whether the client asks about the diagnostics of the whole workspace."""
         for method, handler, options in FEATURES:
             self.feature(method, options)(handler)
+
+    def announce(self) -> None:
+        """Take up the features that this client can make use of, before it is told of any."""
+        for ability, method, handler, options in OPTIONAL_FEATURES:
+            if getattr(self.support, ability):
+                self.feature(method, options)(handler)
+
+    def asks_about(self, path: Path) -> bool:
+        """Whether the client asks about the diagnostics of a file itself."""
+        return self.support.pull_diagnostics and (self.asks_about_all or path in self.uris)
 
     def configure(self, settings: object = None) -> None:
         """Take the editor's settings; one that cannot be used is named in the log and left out."""

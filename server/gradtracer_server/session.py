@@ -13,6 +13,7 @@ from pathlib import Path
 from gradtracer_schemas import Diagnosis
 from gradtracer_server.earlier import EarlierRun
 from gradtracer_server.exceptions import SettingsError
+from gradtracer_server.failures import Failure, failures
 from gradtracer_server.findings import Finding, find
 from gradtracer_server.layer_map import LayerMap, PlacedLayer
 from gradtracer_server.pulse import Pulse
@@ -38,12 +39,15 @@ class Session:
         self.workspace = Workspace(self.roots)
         self.findings: list[Finding] = []
         """What the runs say of the text, as of the last renewal."""
+        self.failures: list[Failure] = []
+        """Where those of the runs that failed did."""
         self.pulse = Pulse(self._renew)
         self.watcher = RunWatcher(self.roots, self.pulse.ring)
         self.layers = LayerMap(self.documents, self.workspace)
         self._renewed = renewed
         self._texts_changed = True
         self._judged: list[Diagnosis] = []
+        self._ended: list[Path] = []
         self._stamps: dict[Path, _FileStamp] = {}
 
     @property
@@ -127,9 +131,12 @@ class Session:
         judged = [each for run in self.runs for each in run.diagnoses.values()]
         stamps = {path: _stamp(path) for path in self._stamps}
         moved = self._texts_changed or stamps != self._stamps
-        if moved or [id(each) for each in judged] != [id(each) for each in self._judged]:
+        ended = [run.folder for run in self.runs if run.ended is not None]
+        judged_anew = [id(each) for each in judged] != [id(each) for each in self._judged]
+        if moved or judged_anew or ended != self._ended:
             self._texts_changed = False
             self._judged = judged
+            self._ended = ended
             self.findings = find(
                 self.all_runs,
                 self.documents,
@@ -137,7 +144,9 @@ class Session:
                 self.settings.disabled_types,
                 known=() if moved else self.findings,
             )
-            read = {frame.path for finding in self.findings for frame in finding.frames}
+            self.failures = failures(self.runs, self.documents, self.workspace)
+            placed = [*self.findings, *self.failures]
+            read = {frame.path for each in placed for frame in each.frames}
             self._stamps = {path: _stamp(path) for path in {*stamps, *read}}
         self._renewed()
 

@@ -46,6 +46,8 @@ def test_a_failed_script_names_the_exception_and_its_line(script):
     assert ended.failure.message == "bad batch"
     assert ended.failure.file == str(script.path)
     assert ended.failure.line == script.line_of("# here")
+    [frame] = ended.failure.site.frames
+    assert frame.text == "raise ValueError('bad batch')"
 
 
 def test_an_error_inside_torch_is_placed_on_the_users_line_and_comes_through_unchanged(script):
@@ -59,6 +61,8 @@ def test_an_error_inside_torch_is_placed_on_the_users_line_and_comes_through_unc
     assert plain.failure.exception == "IndexError"
     # The innermost line of the user's own code is in forward.
     assert plain.failure.line == script.line_of("return self.item_emb(ids)")
+    told = [frame.expression or frame.text for frame in plain.failure.site.frames]
+    assert told == ["self.item_emb(ids)", "net(torch.tensor([50]))"]
 
 
 @pytest.mark.parametrize(

@@ -299,12 +299,13 @@ class RunWriter:
 
     def fail(self, *, step: int = 100) -> None:
         """End by an exception on the line that builds the model."""
-        line = frame_of(self.project.script, "model = MF()").start_line
+        frame = frame_of(self.project.script, "model = MF()", expression="MF()")
         failure = FailurePlace(
             exception="IndexError",
             message="index out of range in self",
             file=str(self.project.script),
-            line=line,
+            line=frame.start_line,
+            site=SourceSite(frames=[frame], origin="call"),
         )
         reason = f"{failure.exception}: {failure.message}"
         self.end("failed", step=step, reason=reason, failure=failure)

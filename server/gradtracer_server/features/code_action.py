@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lsprotocol import types
 
-from gradtracer_server.features.publish_diagnostics import SOURCE
+from gradtracer_server.features.diagnostic_items import SOURCE
 from gradtracer_server.locations import path_of
 
 if TYPE_CHECKING:

@@ -14,13 +14,18 @@ from lsprotocol import types
 
 from gradtracer_server.capabilities import ClientSupport
 from gradtracer_server.features import configuration, watched_files
+from gradtracer_server.features.diagnostic_items import diagnostics
 from gradtracer_server.features.progress import ProgressReporter
 from gradtracer_server.features.publish_diagnostics import DiagnosticPublisher
+from gradtracer_server.features.refresh import Refresh
 from gradtracer_server.locations import PositionUnits, path_of
 
 if TYPE_CHECKING:
+    from gradtracer_server.failures import Failure
+    from gradtracer_server.findings import Finding
     from gradtracer_server.language_server import GradTracerServer
     from gradtracer_server.runs import Run
+    from gradtracer_server.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +39,13 @@ class Life:
     def __init__(self, ls: GradTracerServer) -> None:
         self._ls = ls
         self._tasks: list[asyncio.Task[None]] = []
+        self.shown: dict[Path, list[types.Diagnostic]] = {}
+        """The diagnostics of each file, as of the last renewal."""
         self.publisher = DiagnosticPublisher(ls)
         self.progress = ProgressReporter(ls)
         self._complained: set[Path] = set()
+        self._findings: Sequence[Finding] | None = None
+        self._failures: Sequence[Failure] = ()
 
     def begin(self) -> None:
         """Open the session and start to watch runs."""
@@ -44,6 +53,11 @@ class Life:
 
         if self._ls.session is not None:
             return
+        self._refresh_diagnostics = Refresh(
+            self._ls,
+            self._ls.workspace_diagnostic_refresh_async,
+            wanted=self._ls.support.pull_diagnostics,
+        )
         self._ls.session = session = Session(_roots(self._ls), self._renewed)
         self._ls.configure(self._ls.settings_sent)
         # What hovers are written with: the first of them should not wait for it.
@@ -90,9 +104,18 @@ class Life:
     def _renewed(self) -> None:
         session = self._ls.session
         if session is not None:
-            self.publisher.publish(session.findings)
+            self._show(session)
             self.progress.update(session.all_runs)
             self._complain(session.all_runs)
+
+    def _show(self, session: Session) -> None:
+        if session.findings is not self._findings or session.failures != self._failures:
+            self._findings, self._failures = session.findings, session.failures
+            self.shown = diagnostics(self._ls, session.findings, session.failures)
+            self.publisher.publish(self.shown)
+            # An edit moves them, and of that the client knows.
+            said = {path: [each.message for each in found] for path, found in self.shown.items()}
+            self._refresh_diagnostics.when_changed(said)
 
     def _complain(self, runs: Sequence[Run]) -> None:
         """Name each run that cannot be read in the client's log, once."""
@@ -113,6 +136,7 @@ class Life:
 def initialize(ls: GradTracerServer, params: types.InitializeParams) -> None:
     """Learn what the client can do; nothing else, so that the answer is fast."""
     ls.support = ClientSupport.of(params.capabilities)
+    ls.announce()
     ls.options = params.initialization_options
 
 

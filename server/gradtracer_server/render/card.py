@@ -206,6 +206,16 @@ def run_outcome(run: Run) -> str:
     return f"{outcome} at {_reached(run)}{_failure_place(run)}{f': {detail}' if detail else ''}"
 
 
+def run_failure(run: Run) -> str:
+    """`The run of 2025-01-01 12:00 failed here with ValueError at step 12: no such row`."""
+    failure = run.ended.failure if run.ended else None
+    exception = f" with {clean(failure.exception, 80)}" if failure else ""
+    detail = _detail(run)
+    return f"The run of {moment(run.started_at)} failed here{exception} at {_reached(run)}" + (
+        f": {detail}" if detail else "."
+    )
+
+
 def outcome_sentence(run: Run) -> str:
     """As `run_outcome`, with a full stop unless the words at its end are not ours."""
     return run_outcome(run) + ("" if _detail(run) else ".")

@@ -6,6 +6,7 @@ import asyncio
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,23 @@ from pytest_lsp.client import DEFAULT_CLIENT_FEATURES, register_lsp_features
 
 SERVE = (sys.executable, "-m", "gradtracer_server", "serve")
 DEADLINE_SECONDS = 20.0
+REFRESHES = (
+    types.WORKSPACE_DIAGNOSTIC_REFRESH,
+    types.WORKSPACE_INLAY_HINT_REFRESH,
+    types.WORKSPACE_CODE_LENS_REFRESH,
+    types.WORKSPACE_TEXT_DOCUMENT_CONTENT_REFRESH,
+)
 
 
 def capabilities(
-    *without: str, encodings: list[types.PositionEncodingKind] | None = None
+    *without: str,
+    encodings: list[types.PositionEncodingKind] | None = None,
+    pulls: bool = False,
 ) -> types.ClientCapabilities:
-    """A client that can do all we ask for, but for the abilities named."""
+    """A client that can do all we ask for, but for the abilities named.
+
+    `pulls`: it asks about the diagnostics of documents, and is sent none of them.
+    """
 
     def can(name: str) -> bool:
         return name not in without
@@ -39,7 +51,14 @@ def capabilities(
                 related_information=can("diagnostic_related"),
                 data_support=can("diagnostic_data"),
                 version_support=True,
+                code_description_support=can("code_description"),
+                tag_support=types.ClientDiagnosticsTagOptions([types.DiagnosticTag.Unnecessary])
+                if can("diagnostic_tags")
+                else None,
             ),
+            diagnostic=types.DiagnosticClientCapabilities()
+            if pulls and can("pull_diagnostics")
+            else None,
             code_action=types.CodeActionClientCapabilities(
                 code_action_literal_support=types.ClientCodeActionLiteralOptions(
                     code_action_kind=types.ClientCodeActionKindOptions(
@@ -58,6 +77,9 @@ def capabilities(
         ),
         workspace=types.WorkspaceClientCapabilities(
             configuration=can("configuration"),
+            diagnostics=types.DiagnosticWorkspaceClientCapabilities(
+                refresh_support=can("refresh_diagnostics")
+            ),
             workspace_folders=True,
             workspace_edit=types.WorkspaceEditClientCapabilities(
                 document_changes=can("document_changes")
@@ -74,6 +96,8 @@ ABILITIES = (
     "markdown_hover",
     "diagnostic_related",
     "diagnostic_data",
+    "diagnostic_tags",
+    "code_description",
     "code_action_literals",
     "code_action_preferred",
     "code_action_disabled",
@@ -91,6 +115,8 @@ class Editor:
 
     def __init__(self) -> None:
         self.published: list[types.PublishDiagnosticsParams] = []
+        self.refreshes: Counter[str] = Counter()
+        """How often the server asked to be asked again, by method."""
         self.registered: list[types.Registration] = []
         self.texts: dict[str, str] = {}
         self.versions: dict[str, int] = {}
@@ -101,9 +127,22 @@ class Editor:
         features[types.CLIENT_REGISTER_CAPABILITY] = lambda params: self.registered.extend(
             params.registrations
         )
+        for method in REFRESHES:
+            features[method] = self._counted(method)
         self.client = LanguageClient(converter_factory=default_converter)
         register_lsp_features(self.client, features)
         self.answer: types.InitializeResult | None = None
+
+    def _counted(self, method: str) -> Callable[..., None]:
+        def count(*_: object) -> None:
+            self.refreshes[method] += 1
+
+        return count
+
+    @property
+    def asked_again(self) -> int:
+        """How often the server said that the answers about diagnostics have changed."""
+        return self.refreshes[types.WORKSPACE_DIAGNOSTIC_REFRESH]
 
     async def start(
         self,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from lsp.editor import Editor, capabilities
 from lsprotocol import types
-from run_factory import RunFactory, statement_of
+from run_factory import RunFactory, RunWriter, frame_of, statement_of
+
+from gradtracer_schemas import Rows, SourceSite
+from gradtracer_server.locations import path_of
 
 
 async def test_a_finished_run_is_shown_on_the_line_of_its_layer(
@@ -215,3 +220,80 @@ async def test_columns_are_counted_in_the_units_agreed_on(
     assert found is not None
     assert found.range is not None
     assert editor.at(project.script, found.range) == statement
+
+
+async def test_the_code_links_to_the_page_of_its_rule(
+    editor: Editor, project: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    project.finished()
+    await editor.start(project.root)
+    [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    assert found.code_description is not None
+    page = path_of(found.code_description.href)
+    assert page is not None
+    assert page.is_relative_to(tmp_path / "cache")
+    assert page.read_text(encoding="utf-8").startswith("# Rows that move much and get nowhere\n")
+
+
+async def test_a_cache_that_cannot_be_written_leaves_the_link_out(
+    editor: Editor, project: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file, no folder", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    project.finished()
+    await editor.start(project.root)
+    [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    assert found.code_description is None
+
+
+async def test_the_places_of_the_training_are_related(editor: Editor, project: RunFactory) -> None:
+    run = project.start()
+    run.watch_layers()
+    statement = "optimizer = torch.optim.Adam(model.parameters())"
+    frame = frame_of(project.script, statement, expression=statement.partition(" = ")[2])
+    related = {"optimizer": SourceSite(frames=[frame]), "watch": project.watch_site()}
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", related=related)
+    await editor.start(project.root)
+    editor.open(project.script)
+    [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    told = [
+        (editor.at(project.script, each.location.range), each.message)
+        for each in found.related_information or []
+    ]
+    assert told == [
+        ("MF()", "built from here"),
+        ("torch.optim.Adam(model.parameters())", "the optimizer is built here"),
+    ]
+
+
+@pytest.mark.parametrize("used", [0, 1])
+async def test_a_table_that_nothing_looks_up_is_unnecessary(
+    editor: Editor, project: RunFactory, used: int
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.diagnose("DEAD_EMBEDDINGS", "item_emb", rows=Rows(count=1000 - used, of=1000))
+    await editor.start(project.root)
+    [found] = await editor.codes(project.script, "DEAD_EMBEDDINGS")
+    assert list(found.tags or []) == ([] if used else [types.DiagnosticTag.Unnecessary])
+
+
+async def test_the_line_where_a_run_failed_carries_its_exception(
+    editor: Editor, project: RunFactory, live_run: RunWriter
+) -> None:
+    live_run.observe("item_emb")
+    await editor.start(project.root)
+    editor.open(project.script)
+    assert await editor.hover(project.script, "self.item_emb") is not None
+    live_run.fail()
+    [found] = await editor.codes(project.script, "RUN_FAILED")
+    assert editor.at(project.script, found.range) == "MF()"
+    assert found.severity == types.DiagnosticSeverity.Error
+    assert "failed here with IndexError at step 100: index out of range in self" in found.message
+    editor.replace(project.script, "import torch\n", "import torch\n\n\n")
+    line = found.range.start.line + 2
+    await editor.until(lambda: editor.shown(project.script)[0].range.start.line == line)
+    # Whoever edits the statement has seen it.
+    editor.replace(project.script, "model = MF()", "model = MF(dim=3)")
+    await editor.codes(project.script)
