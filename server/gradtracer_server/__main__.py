@@ -11,7 +11,11 @@ from gradtracer_server.exceptions import ServerError
 from gradtracer_server.headless.arguments import parse
 
 _INTERRUPTED = 130
-_EXTRA = frozenset({"pygls", "lsprotocol", "tree_sitter", "tree_sitter_python"})
+_EXTRA = {
+    **dict.fromkeys(("pygls", "lsprotocol", "tree_sitter", "tree_sitter_python"), "server"),
+    **dict.fromkeys(("mcp", "anyio", "pydantic"), "agents"),
+}
+"""Packages that a command may lack, and the extra that brings them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if missing not in _EXTRA:
             return _crashed()
         print(
-            f"gradtracer: {missing} is not installed; pip install 'gradtracer[server]'",
+            f"gradtracer: {missing} is not installed; pip install 'gradtracer[{_EXTRA[missing]}]'",
             file=sys.stderr,
         )
         return 2
@@ -81,6 +85,10 @@ def _run(arguments: argparse.Namespace) -> int:
                 unsafe=arguments.unsafe,
                 only=arguments.only,
             )
+        case "mcp":
+            from gradtracer_server.headless.mcp import mcp
+
+            return mcp(arguments.paths)
         case "rule":
             from gradtracer_server.headless.rule import rule
 

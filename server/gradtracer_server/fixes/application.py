@@ -66,16 +66,19 @@ def changes_of(edits: Edits, documents: Documents) -> list[Change]:
     return changes
 
 
-def digest(changes: Iterable[Change]) -> str:
+def digest(changes: Iterable[Change], *, after: bool = False) -> str:
     """What an application expects: the sha256 of the file; of several, that of their sha256 list.
 
     The list has a line `SHA256  PATH` for each file in the order of the paths, as `sha256sum`
-    prints it.
+    prints it. `after`: of the files as the changes leave them.
     """
-    sums = [(hashlib.sha256(change.before).hexdigest(), change.path) for change in changes]
+    sums = [
+        (hashlib.sha256(each.after if after else each.before).hexdigest(), each.path)
+        for each in changes
+    ]
     if len(sums) == 1:
         return sums[0][0]
-    listed = "".join(f"{each}  {path}\n" for each, path in sums)
+    listed = "".join(f"{sha256}  {path}\n" for sha256, path in sums)
     return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
 
 

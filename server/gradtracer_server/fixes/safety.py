@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gradtracer_server.fixes.proposal import ProposedFix
 
-SAFE = frozenset({"enable-auto-fix", "reduce-weight-decay", "suppress"})
+SAFE = frozenset(
+    {
+        "clip-gradients",
+        "enable-auto-fix",
+        "reduce-learning-rate",
+        "reduce-weight-decay",
+        "suppress",
+    }
+)
 
 
 def is_safe(fix: ProposedFix) -> bool:

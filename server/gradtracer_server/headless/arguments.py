@@ -17,6 +17,7 @@ examples:
   gradtracer rule ZOMBIE_EMBEDDINGS     what a diagnosis means and what helps
   gradtracer runs                       the runs of this folder
   gradtracer serve                      the language server, for an editor's settings
+  gradtracer mcp                        the same for an AI agent's settings
 
 a script is watched with one line: run = gradtracer.watch(model, optimizer=optimizer)
 """
@@ -35,6 +36,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _serve(commands)
     _check(commands)
     _fix(commands)
+    _mcp(commands)
     _rule(commands)
     _runs(commands)
     return parser.parse_args(arguments)
@@ -131,6 +133,22 @@ def _fix(commands: _Commands) -> None:
         "--fix", dest="only", metavar="NAME", help="make this fix alone, e.g. enable-auto-fix"
     )
     fix.add_argument("--unsafe", action="store_true", help="also fixes that change the model")
+
+
+def _mcp(commands: _Commands) -> None:
+    mcp = _command(
+        commands,
+        "mcp",
+        "a server for AI agents, on standard input and output",
+        "Serve one client of the Model Context Protocol: findings, explanations and fixes of the "
+        "runs around the paths, by the same ids as editor and command line.",
+        """\
+  gradtracer mcp                         what an agent's settings name
+  gradtracer mcp ~/projects/recommender
+
+  {"mcpServers": {"gradtracer": {"command": "gradtracer", "args": ["mcp", "/path/to/project"]}}}""",
+    )
+    _paths(mcp, "folders to serve")
 
 
 def _rule(commands: _Commands) -> None:

@@ -23,12 +23,22 @@ def rule(name: str | None) -> int:
         for each in RULES.values():
             say(f"{each.type:<{width}}  {each.title}")
         return 0
+    say(page(name))
+    return 0
+
+
+def page(name: str) -> str:
+    """The page of a type, however its name is spelled.
+
+    Raises:
+        UsageError: there is no such type.
+    """
     wanted = name.strip().upper().replace("-", "_")
     for type_ in DIAGNOSIS_TYPES:
         if type_ == wanted:
-            page = RULES.get(type_)
-            say(_page(type_) if page else f"{type_}: reserved; this version does not raise it.")
-            return 0
+            if type_ in RULES:
+                return _page(type_)
+            return f"{type_}: reserved; this version does not raise it."
     hint = meant(wanted, DIAGNOSIS_TYPES, "`gradtracer rule` lists them")
     raise UsageError(f"expected a type of diagnosis, got {name[:80]!r}; {hint}")
 

@@ -1,0 +1,341 @@
+"""What an agent may ask and do, as plain functions: `mcp.py` puts them into a protocol.
+
+Answers are short, as a model pays for each word, and cleaned: they come from journals. Everything
+is read anew from disk at each call, by the same code as `gradtracer check`: ids, findings and fixes
+are those of the editor. A fix is made on the files alone, with the sha256 of what was proposed; an
+editor with the file open sees it change on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gradtracer_schemas import RULES
+from gradtracer_server.exceptions import EditError, UsageError
+from gradtracer_server.findings import Finding, find, resolve_site
+from gradtracer_server.fixes.application import apply_changes, changes_of, digest
+from gradtracer_server.fixes.proposal import ProposedFix
+from gradtracer_server.fixes.safety import is_safe
+from gradtracer_server.headless.baseline import find_run
+from gradtracer_server.headless.check import SHOWN
+from gradtracer_server.headless.nearest import meant
+from gradtracer_server.headless.paths import no_runs
+from gradtracer_server.headless.selection import chosen
+from gradtracer_server.headless.survey import Survey, survey
+from gradtracer_server.render.card import layer_kind, outcome_sentence, premise_of
+from gradtracer_server.render.escape import clean
+from gradtracer_server.render.json import finding_record
+from gradtracer_server.render.text import heading_of, relative_path, run_script
+from gradtracer_server.runs import Run
+from gradtracer_server.source.edits import unified_diff
+
+Answer = dict[str, Any]
+
+_MOST = 20
+"""Findings and runs in one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The folders an agent works in."""
+
+    paths: Sequence[Path]
+
+    def look(self) -> Survey:
+        """The runs and the source as they are now."""
+        return survey(self.paths)
+
+    def list_runs(self, limit: int = 10) -> Answer:
+        """The runs, the newest first."""
+        seen = self.look()
+        if not seen.book.runs:
+            return {"runs": [], "note": no_runs(seen.folders)}
+        runs = seen.book.runs
+        shown = runs[: max(1, min(limit, _MOST))]
+        for run in shown:
+            run.catch_up()
+        answer: Answer = {"runs": [_run(run) for run in shown]}
+        if len(runs) > len(shown):
+            answer["older"] = len(runs) - len(shown)
+        return answer
+
+    def get_diagnoses(
+        self, run: str | None = None, select: str | None = None, outdated: bool = False
+    ) -> Answer:
+        """What the runs that speak found, or one run, on the source as it is now."""
+        seen = self.look()
+        runs, findings = seen.runs, seen.findings
+        if run is not None:
+            runs = [find_run(run, seen.book.runs)]
+            findings = _of_run(seen, runs[0])
+        findings = chosen(findings, [select] if select else [])
+        shown = [each for each in findings if outdated or each.state in SHOWN]
+        answer: Answer = {
+            "runs": [_run(each) for each in runs],
+            "findings": [_brief(each, seen.fixes(each)) for each in shown[:_MOST]],
+        }
+        if len(shown) > _MOST:
+            answer["more_findings"] = len(shown) - _MOST
+        hidden = sorted({each.state for each in findings} - {each.state for each in shown})
+        if hidden:
+            answer["not_shown"] = {
+                state: sum(each.state == state for each in findings) for state in hidden
+            }
+        if not runs:
+            answer["note"] = no_runs(seen.folders)
+        elif not shown:
+            answer["status"] = _healthy(runs, bool(hidden))
+        return answer
+
+    def explain(self, diagnosis_id: str) -> Answer:
+        """Everything behind a finding: tests, rows, places, interventions, and its rule."""
+        seen = self.look()
+        finding = _finding(seen, diagnosis_id)
+        diagnosis, run = finding.diagnosis, finding.run
+        record = finding_record(finding, seen.fixes(finding))
+        for key in ("end_line", "end_column", "fingerprint", "baseline_state"):
+            record.pop(key)
+        state = run.layers.get(diagnosis.layer)
+        rule = RULES.get(diagnosis.type)
+        return {
+            **_cleaned(record),
+            "first_step": diagnosis.first_step,
+            "figures": {
+                name: _short(value)
+                for name, value in (
+                    state.observation.values if state and state.observation else {}
+                ).items()
+            },
+            "interventions": [
+                {"step": event.step, **_cleaned(msgspec.to_builtins(event.body))}
+                for event in list(run.interventions)[-3:]
+                if event.body.layer == diagnosis.layer
+            ],
+            "rule": msgspec.to_builtins(rule) if rule else None,
+        }
+
+    def locate_layer(self, layer: str, run: str | None = None) -> Answer:
+        """Where a layer is defined now, innermost statement first."""
+        seen = self.look()
+        runs = [find_run(run, seen.book.runs)] if run is not None else seen.runs
+        for each in runs:
+            each.catch_up()
+            state = each.layers.get(layer)
+            if state is None:
+                continue
+            frames = resolve_site(state.watched.site, each, seen.documents, seen.workspace)
+            return {
+                "layer": clean(layer, 200),
+                "kind": clean(layer_kind(state.watched)),
+                "run": each.id,
+                "places": [
+                    {
+                        "path": relative_path(frame.path),
+                        "line": focus.start.line + 1 if (focus := frame.anchor.focus) else None,
+                        "column": focus.start.column + 1 if focus else None,
+                        "state": frame.anchor.state,
+                        "ran": clean(frame.frame.text, 200),
+                    }
+                    for frame in frames
+                ],
+            }
+        known = [name for each in runs for name in each.layers]
+        listed = f"the layers are {', '.join(known[:10])}" if known else "no layer was watched"
+        raise UsageError(
+            f"expected a layer of {'the run' if run else 'a run'}, got {layer[:80]!r}; "
+            f"{meant(layer, known, listed)}"
+        )
+
+    def propose_fix(self, diagnosis_id: str, fix: str | None = None) -> Answer:
+        """The diff of a fix, and the digest that applying it expects."""
+        seen = self.look()
+        finding = _finding(seen, diagnosis_id)
+        if finding.state != "current":
+            return {"id": diagnosis_id, "diff": "", "note": _STATE[finding.state]}
+        chosen_fix = _fix(seen, finding, fix)
+        changes = changes_of(chosen_fix.edits(), seen.documents)
+        return {
+            "id": diagnosis_id,
+            "fix": chosen_fix.name,
+            "title": clean(chosen_fix.title),
+            "safe": is_safe(chosen_fix),
+            "expect_sha256": digest(changes),
+            "diff": "".join(
+                unified_diff(relative_path(each.path), each.before.decode(), each.after.decode())
+                for each in changes
+            ),
+        }
+
+    def apply_fix(
+        self, diagnosis_id: str, fix: str, expect_sha256: str, dry_run: bool = False
+    ) -> Answer:
+        """Make a proposed fix, if the text is still the one it was proposed for."""
+        seen = self.look()
+        finding = _finding(seen, diagnosis_id)
+        if finding.state != "current":
+            return {"state": "stale", "reason": _STATE[finding.state]}
+        try:
+            chosen_fix = _fix(seen, finding, fix)
+            changes = changes_of(chosen_fix.edits(), seen.documents)
+        except EditError as error:
+            return {"state": "conflict", "reason": str(error)}
+        if dry_run:
+            same = digest(changes) == expect_sha256.strip().lower()
+            return {"state": "would be applied" if same else "stale", "dry_run": True}
+        outcome = apply_changes(changes, expect_sha256)
+        if outcome.state != "applied":
+            return {"state": outcome.state, "reason": outcome.reason}
+        after = next(
+            (each for each in seen.again().findings if each.diagnosis.id == diagnosis_id), None
+        )
+        return {
+            "state": "applied",
+            "new_sha256": digest(changes, after=True),
+            "finding": after.state if after is not None else "gone",
+            "next": "train again; wait_until(ended=true) then tells what the new run found",
+        }
+
+    def get_recipe(self, run: str | None = None) -> Answer:
+        """The compression recipe of a run; says plainly where there is none."""
+        seen = self.look()
+        runs = [find_run(run, seen.book.runs)] if run is not None else seen.runs
+        for each in runs:
+            each.catch_up()
+            if each.recipe is not None:
+                return {"run": each.id, "recipe": _cleaned(msgspec.to_builtins(each.recipe))}
+        which = f"run {runs[0].id}" if runs else "there are no runs here: none"
+        return {"recipe": None, "note": f"{which} has no compression recipe"}
+
+
+_STATE = {
+    "outdated": "the source was edited since the run: nothing to fix before it is trained again",
+    "suppressed": "a comment in the source silences this finding",
+    "gone": "the source that the finding is about is no longer there",
+    "outside": "the layer is defined outside these folders: nothing there is edited",
+}
+
+
+def _finding(seen: Survey, identity: str) -> Finding:
+    for finding in seen.findings:
+        if finding.diagnosis.id == identity:
+            return finding
+    # An older run may have it, although a newer one speaks for the script.
+    for run in seen.book.runs:
+        if identity.endswith(f"@{run.id}"):
+            for finding in _of_run(seen, run):
+                if finding.diagnosis.id == identity:
+                    return finding
+    ids = [each.diagnosis.id for each in seen.findings]
+    hint = meant(identity, ids, "get_diagnoses lists them" if ids else "there are no findings")
+    raise UsageError(f"expected the id of a finding, got {identity[:120]!r}; {hint}")
+
+
+def _of_run(seen: Survey, run: Run) -> list[Finding]:
+    run.catch_up()
+    return find([run], seen.documents, seen.workspace, seen.disabled)
+
+
+def _fix(seen: Survey, finding: Finding, name: str | None) -> ProposedFix:
+    """The named fix, or the preferred one.
+
+    Raises:
+        UsageError: the finding has no such fix, or none that can be made here.
+    """
+    fixes = seen.fixes(finding)
+    if name is None:
+        able = [each for each in fixes if each.disabled_reason is None and each.name != "suppress"]
+        able.sort(key=lambda each: not each.preferred)
+        if able:
+            return able[0]
+        reasons = "; ".join(f"{each.title}: {each.disabled_reason}" for each in fixes[:-1])
+        raise UsageError(f"no fix can be made here; {reasons or 'only suppress is offered'}")
+    named = next((each for each in fixes if each.name == name), None)
+    if named is None:
+        known = [each.name for each in fixes]
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise UsageError(
+            f"expected a fix of this finding, got {name[:80]!r}; {meant(name, known, has)}"
+        )
+    if named.disabled_reason is not None:
+        raise UsageError(f"{named.title}: {named.disabled_reason}")
+    return named
+
+
+def _run(run: Run) -> Answer:
+    answer: Answer = {
+        "id": run.id,
+        "status": run.status,
+        "script": clean(run_script(run), 200),
+        "step": run.last_step,
+        "total": run.progress.total_steps if run.progress else None,
+        "seq": run.seq,
+        "diagnoses": len(run.diagnoses),
+    }
+    if run.progress is not None and run.progress.metrics:
+        answer["metrics"] = {
+            clean(name, 60): _short(value) for name, value in list(run.progress.metrics.items())[:8]
+        }
+    if run.progress is not None and run.progress.loss is not None:
+        answer["loss"] = _short(run.progress.loss)
+    if run.status in {"failed", "vanished", "unreadable"}:
+        answer["outcome"] = clean(outcome_sentence(run))
+    return answer
+
+
+def _brief(finding: Finding, fixes: Sequence[ProposedFix]) -> Answer:
+    diagnosis = finding.diagnosis
+    return {
+        "id": diagnosis.id,
+        "where": heading_of(finding),
+        "state": finding.state,
+        "severity": diagnosis.severity,
+        "confidence": _short(diagnosis.confidence),
+        "measured": clean(premise_of(diagnosis), 300),
+        "do": clean(diagnosis.action, 300),
+        "fixes": [
+            {
+                "fix": each.name,
+                "title": clean(each.title, 160),
+                "safe": is_safe(each),
+                **({"preferred": True} if each.preferred else {}),
+                **({"not_here": clean(each.disabled_reason)} if each.disabled_reason else {}),
+            }
+            for each in fixes
+            if each.name != "suppress"
+        ],
+    }
+
+
+def _healthy(runs: Sequence[Run], hidden: bool) -> str:
+    unobserved = [run.id for run in runs if not run.layers]
+    if unobserved:
+        return f"UNKNOWN: run {unobserved[0]} watched no layer, so nothing could be found"
+    if any(run.status == "live" and not run.observed for run in runs):
+        return "UNKNOWN: the run has no figures yet; call wait_until"
+    if hidden:
+        return "NOTHING OPEN: the findings are outdated, suppressed or gone; train again to see"
+    return "HEALTHY: no test finds anything wrong"
+
+
+def _short(value: float) -> float:
+    """Four digits are enough for anybody who reads."""
+    return float(f"{value:.4g}")
+
+
+def _cleaned(value: Any) -> Any:
+    match value:
+        case str():
+            return clean(value)
+        case float():
+            return _short(value)
+        case dict():
+            return {clean(str(k), 120): _cleaned(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        case list() | tuple():
+            return [_cleaned(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
+        case _:
+            return value
