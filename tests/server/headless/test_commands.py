@@ -105,8 +105,11 @@ def test_unknown_rule_names_the_nearest(command: Command, name: str, hint: str) 
     assert hint in answer.err
 
 
-def test_reserved_type_is_told_from_an_unknown_one(command: Command) -> None:
-    answer = command("rule", "TARGET_LEAKAGE")
+def test_reserved_type_is_told_from_an_unknown_one(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(RULES, "COMPRESSIBLE", raising=False)
+    answer = command("rule", "COMPRESSIBLE")
     assert answer.status == 0
     assert "reserved" in answer.out
 
