@@ -102,7 +102,9 @@ def run_record(run: Run) -> Record:
 def _failure(run: Run) -> Record | None:
     """The exception that ended a run: `exception`, `message`, `file`, `line`."""
     failure = run.ended.failure if run.ended else None
-    return None if failure is None else msgspec.to_builtins(failure)
+    if failure is None:
+        return None
+    return {name: getattr(failure, name) for name in ("exception", "message", "file", "line")}
 
 
 def _place(frame: FrameAnchor | None) -> Record:
