@@ -8,7 +8,8 @@ from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding, many, suppress
 from gradtracer.diagnoses.weight_decay import written
 from gradtracer.settings import Settings
-from gradtracer_schemas import Evidence, Rows
+from gradtracer.statistics.folding import Folding, smallest_folding
+from gradtracer_schemas import Evidence, FixOffer, Rows
 
 _STILL_COMING = 0.1
 """Share by which as many look-ups again may widen the rows seen: above it coverage still grows, and
@@ -29,6 +30,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     if unseen.to_come > _STILL_COMING * (figures.rows - unseen.unseen):
         return None
     share = unseen.dead / figures.rows
+    folding = smallest_folding(figures.counts, settings.dead_share)
     never = np.flatnonzero((figures.counts == 0) & figures.valid)
     return Finding(
         type="DEAD_EMBEDDINGS",
@@ -41,12 +43,16 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             "stay untouched."
         ),
         implies=_fate(figures),
-        action=(
-            "Size the table by the ids that occur, or map the ids that occur to a dense range; "
-            "serve a default vector for ids never trained."
+        action=_remedy(folding)
+        + (
+            "map the ids that occur to a dense range; serve a default vector for ids never trained."
         ),
-        expected_effect=f"About {share:.1%} fewer rows to store, with no change for trained ids.",
-        risk="Ids that appear only later need a default row.",
+        expected_effect=_effect(folding, figures, share),
+        risk=(
+            "Ids that appear only later share a trained row instead of an untrained one."
+            if folding is not None
+            else "Ids that appear only later need a default row."
+        ),
         evidence=[
             Evidence(
                 statistic="dead_rows",
@@ -62,8 +68,37 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         rows=Rows(
             count=int(never.size), of=figures.rows, sample=[int(r) for r in never[:MAX_SAMPLE]]
         ),
-        fixes=[suppress()],
+        fixes=_fixes(folding, figures),
     )
+
+
+def _remedy(folding: Folding | None) -> str:
+    if folding is None:
+        return "Size the table by the ids that occur: "
+    return (
+        f"Set num_embeddings to {folding.rows:,} and look ids up by their remainder; where many "
+        "rows stay unused, "
+    )
+
+
+def _effect(folding: Folding | None, figures: TableFigures, share: float) -> str:
+    if folding is None:
+        return f"About {share:.1%} fewer rows to store, with no change for trained ids."
+    cut = 1.0 - folding.rows / figures.counts.size
+    same = (
+        "every id seen keeps a row of its own"
+        if folding.shared == 0
+        else f"{folding.shared:.2%} of the look-ups seen would share a more frequent id's row"
+    )
+    return f"{cut:.1%} fewer rows to store; {same}."
+
+
+def _fixes(folding: Folding | None, figures: TableFigures) -> list[FixOffer]:
+    if folding is None:
+        return [suppress()]
+    told = {"num_embeddings": folding.rows, "measured_rows": int(figures.counts.size)}
+    offer = FixOffer(fix="shrink-table", parameters=told, preferred=folding.shared == 0)
+    return [offer, suppress()]
 
 
 def _fate(figures: TableFigures) -> str:

@@ -6,7 +6,10 @@ from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
 from gradtracer.diagnoses.weight_decay import reduce_decay, smaller_decay, written
 from gradtracer.settings import Settings
-from gradtracer_schemas import Evidence
+from gradtracer_schemas import Evidence, FixOffer
+
+_SPARSE = frozenset({"Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "SGD"})
+"""Optimizers that take sparse gradients, or whose steps SparseAdam takes on the batch's rows."""
 
 
 def examine(figures: TableFigures, settings: Settings) -> Finding | None:
@@ -27,6 +30,15 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             "at every step. If rows still drift: "
         )
         fixes.insert(0, reduce_decay(optimizer, preferred=True))
+    if optimizer is not None and optimizer.name in _SPARSE:
+        fixes.insert(
+            len(fixes) - 1,
+            FixOffer(
+                fix="sparse-gradients",
+                parameters={"optimizer": optimizer.name},
+                preferred=not decays,
+            ),
+        )
     return Finding(
         type="EMBEDDING_DRIFT",
         severity="information",

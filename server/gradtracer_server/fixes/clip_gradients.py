@@ -17,6 +17,7 @@ from gradtracer_server.fixes.optimizer import construction
 from gradtracer_server.fixes.origins import bound_to, origin
 from gradtracer_server.fixes.parameter_groups import whole_model
 from gradtracer_server.fixes.proposal import FixContext, Plan
+from gradtracer_server.fixes.table_uses import known_files
 from gradtracer_server.fixes.training_step import Step, TakenByLibrary, training_step
 from gradtracer_server.source.edits import TextEdit
 from gradtracer_server.source.index import SourceText
@@ -41,6 +42,7 @@ def plan(context: FixContext) -> Plan:
     clips = _clips(step)
     if clips:
         return _lowered(clips, step, norm, context)
+    _check_dense(context)
     accelerator = _accelerator(step)
     parameters = _parameters(step, context)
     if accelerator:
@@ -75,6 +77,15 @@ def _offered(context: FixContext) -> float:
     if not isinstance(norm, int | float) or isinstance(norm, bool) or not 0 < norm < math.inf:
         raise NotApplicable(f"expected the max_norm to try, above 0, got {norm!r}")
     return norm
+
+
+def _check_dense(context: FixContext) -> None:
+    for path, source in known_files(context).items():
+        if found := re.search(r"\bsparse\s*=\s*True\b", source.text):
+            line = source.position_at(found.start()).line + 1
+            raise NotApplicable(
+                f"the gradients of line {line} of {path.name} are sparse, which {_CLIP} cannot clip"
+            )
 
 
 def _around(step: Step) -> Node:

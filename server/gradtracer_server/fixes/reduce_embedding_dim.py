@@ -7,17 +7,14 @@ from weakref import WeakKeyDictionary
 
 from tree_sitter import Node
 
-from gradtracer_schemas import SourceSite
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes.calls import (
     ancestor,
     arguments,
-    callee_name,
-    calls_in,
-    original_name,
 )
-from gradtracer_server.fixes.literals import Literal, Place, follow, integer
-from gradtracer_server.fixes.proposal import FixContext, Frame, Plan
+from gradtracer_server.fixes.literals import Literal, follow, integer
+from gradtracer_server.fixes.proposal import FixContext, Plan
+from gradtracer_server.fixes.tables import CONSTRUCTORS, Table, is_table, table
 from gradtracer_server.source.binding import binding_of
 from gradtracer_server.source.edits import TextEdit
 from gradtracer_server.source.index import SourceText, Statement
@@ -25,14 +22,14 @@ from gradtracer_server.source.index import SourceText, Statement
 NAME = "reduce-embedding-dim"
 TITLE = "Reduce embedding_dim"
 
-_CONSTRUCTORS = frozenset({"Embedding", "EmbeddingBag"})
 _DIM_INDEX = 1
 _NUMBER = re.compile(rb"(?<![\w.])\d\w*(?![\w.])")
 
 
 def plan(context: FixContext) -> Plan:
     """Edit the number that sets `embedding_dim`, wherever it stands."""
-    dim, (path, source, _), call, literal = _target(context)
+    dim, found, literal = _target(context)
+    source, call = found.source, found.call
     in_place = not literal.via
     others = _siblings(source, call, literal) if in_place else []
     nodes = [literal.node, *(node for _, node in others)]
@@ -40,7 +37,7 @@ def plan(context: FixContext) -> Plan:
     if others:
         title += f", also of {_listed([name for name, _ in others])}"
     if not in_place:
-        file = "" if literal.path == path else f" of {literal.path.name}"
+        file = "" if literal.path == found.path else f" of {literal.path.name}"
         title += f": {literal.via} on line {literal.node.start_point.row + 1}{file}"
     elif same := _other_lines(source, call, literal.value, nodes):
         title += f"; {literal.value} also stands on line {', '.join(same)}"
@@ -53,19 +50,14 @@ def locate(context: FixContext) -> None:
     _target(context)
 
 
-def _target(context: FixContext) -> tuple[int, Frame, Node, Literal]:
-    """The width to set, the frame and call of the layer, and the number that sets its width."""
+def _target(context: FixContext) -> tuple[int, Table, Literal]:
+    """The width to set, the call that builds the table, and the number that sets its width."""
     dim = _offered_dim(context)
-    frame, index = _first_frame(context)
-    path, source, anchor = frame
-    if anchor.state not in ("exact", "moved"):
-        raise NotApplicable("the statement that defines the layer has changed since the run")
-    call = _constructor(frame)
-    callers = tuple(context.diagnosis.site.frames[index + 1 :])
-    literal = follow(_dim_argument(call), Place(path, source, callers, context.frames))
+    found = table(context)
+    literal = follow(_dim_argument(found.call), found.place(context))
     if literal.value <= dim or literal.value < _measured_dim(context):
         raise AlreadyApplied(f"embedding_dim is {literal.value} already; {dim} was measured")
-    return dim, frame, call, literal
+    return dim, found, literal
 
 
 def _offered_dim(context: FixContext) -> int:
@@ -79,33 +71,6 @@ def _measured_dim(context: FixContext) -> int:
     """The width that the run had; a text that sets less was edited since. 0 when not told."""
     measured = context.offer.parameters.get("measured_dim") if context.offer is not None else None
     return measured if isinstance(measured, int) and not isinstance(measured, bool) else 0
-
-
-def _first_frame(context: FixContext) -> tuple[Frame, int]:
-    """The innermost frame in the workspace, and its place in the recorded chain."""
-    for index, frame in enumerate(context.diagnosis.site.frames):
-        for found in context.frames(SourceSite(frames=[frame])):
-            return found, index
-    raise NotApplicable("the layer is defined outside the workspace")
-
-
-def _constructor(frame: Frame) -> Node:
-    _, source, anchor = frame
-    calls = calls_in(source, anchor)
-    tables = [call for call in calls if _is_table(call, source)]
-    if len(tables) == 1:
-        return tables[0]
-    if tables:
-        raise NotApplicable("several tables are built by this statement; which one is not known")
-    built = f"{callee_name(calls[0])}(...)" if calls else "no call"
-    raise NotApplicable(
-        f"the layer is built by {built}; expected nn.Embedding(...) or nn.EmbeddingBag(...)"
-    )
-
-
-def _is_table(call: Node, source: SourceText) -> bool:
-    name = callee_name(call)
-    return name in _CONSTRUCTORS or original_name(source, name) in _CONSTRUCTORS
 
 
 def _dim_argument(call: Node) -> Node:
@@ -137,8 +102,8 @@ _tables_of: WeakKeyDictionary[SourceText, dict[tuple[int, int], _Tables]] = Weak
 
 def _tables(source: SourceText, around: Node) -> _Tables:
     """The tables built in a piece of source whose width is a literal, by that width."""
-    names = {name for name, original in source.renamed.items() if original in _CONSTRUCTORS}
-    named = re.compile(rb"\b(?:%s)\b" % "|".join(_CONSTRUCTORS | names).encode())
+    names = {name for name, original in source.renamed.items() if original in CONSTRUCTORS}
+    named = re.compile(rb"\b(?:%s)\b" % "|".join(CONSTRUCTORS | names).encode())
     statements = {
         statement.span: statement
         for match in named.finditer(source.data, around.start_byte, around.end_byte)
@@ -147,7 +112,7 @@ def _tables(source: SourceText, around: Node) -> _Tables:
     found: _Tables = {}
     for statement in statements.values():
         for call in source.call_nodes(statement):
-            passed = arguments(call) if _is_table(call, source) else None
+            passed = arguments(call) if is_table(call, source) else None
             value = None if passed is None else passed.value(_DIM_INDEX, "embedding_dim")
             width = None if value is None else integer(value)
             if value is not None and width is not None:

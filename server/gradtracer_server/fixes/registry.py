@@ -14,6 +14,9 @@ from gradtracer_server.fixes import (
     reduce_embedding_dim,
     reduce_learning_rate,
     reduce_weight_decay,
+    replace_activation,
+    shrink_table,
+    sparse_gradients,
     suppress,
 )
 from gradtracer_server.fixes.proposal import (
@@ -37,6 +40,9 @@ _SETTING: tuple[LocatingFix, ...] = cast(
         reduce_embedding_dim,
         reduce_learning_rate,
         reduce_weight_decay,
+        replace_activation,
+        shrink_table,
+        sparse_gradients,
     ),
 )
 """Fixes that write what the text may say already: each finds where."""

@@ -82,3 +82,27 @@ def test_confidence_moves_with_the_look_ups(make_figures: MakeFigures) -> None:
 def test_the_limit_is_the_setting(make_figures: MakeFigures) -> None:
     figures = make_figures(drawn(900, 600, 9_000))
     assert examine(figures, Settings(dead_share=0.4)) is None
+
+
+def test_a_dead_tail_is_offered_to_be_cut_at_the_highest_id_seen(
+    make_figures: MakeFigures,
+) -> None:
+    finding = examine(make_figures(drawn(900, 600, 9_000)), SETTINGS)
+    assert finding is not None
+    assert [offer.fix for offer in finding.fixes] == ["shrink-table", "suppress"]
+    assert finding.fixes[0].parameters == {"num_embeddings": 600, "measured_rows": 900}
+    assert finding.fixes[0].preferred
+    assert finding.expected_effect == (
+        "33.3% fewer rows to store; every id seen keeps a row of its own."
+    )
+
+
+def test_rows_that_are_dead_between_others_are_not_folded_where_many_would_share(
+    make_figures: MakeFigures,
+) -> None:
+    counts = np.zeros(1_000, dtype=np.int64)
+    counts[np.random.default_rng(0).choice(1_000, 700, replace=False)] = 20
+    counts[-1] = 20
+    finding = examine(make_figures(counts), SETTINGS)
+    assert finding is not None
+    assert [offer.fix for offer in finding.fixes] == ["suppress"]

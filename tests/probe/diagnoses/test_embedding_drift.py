@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.embedding_drift import examine
 from gradtracer.settings import Settings
@@ -57,3 +58,21 @@ def test_an_interval_cut_off_at_one_does_not_feign_precision(
     whole = DriftShare(0.8, (0.4, 1.2), 40)
     assert examine(make_figures(drift=cut), Settings()) is None
     assert examine(make_figures(drift=whole), Settings()) is None
+
+
+def test_the_sparse_form_is_offered_under_an_optimizer_that_has_one(
+    make_figures: MakeFigures,
+) -> None:
+    def offers(name: str, decay: float) -> list[tuple[str, bool]]:
+        facts = OptimizerFacts(name, 0.01, decay, coupled=True, base_lr=0.01)
+        finding = examine(make_figures(drift=drift(0.9, 200), optimizer=facts), Settings())
+        assert finding is not None
+        return [(offer.fix, offer.preferred) for offer in finding.fixes]
+
+    assert offers("Adam", 0.0) == [("sparse-gradients", True), ("suppress", False)]
+    assert offers("Adam", 1e-3) == [
+        ("reduce-weight-decay", True),
+        ("sparse-gradients", False),
+        ("suppress", False),
+    ]
+    assert offers("RMSprop", 0.0) == [("suppress", False)]

@@ -1,0 +1,41 @@
+"""Activations by their names: as a class, as a function, and as the string of a factory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation."""
+
+    module: str
+    """Its class in `torch.nn`."""
+    function: str
+    """Its function in `torch.nn.functional`; empty where it has none without parameters."""
+    takes_inplace: bool
+    """Whether both take `inplace`."""
+
+
+ACTIVATIONS = {
+    each.module: each
+    for each in (
+        Activation("ELU", "elu", takes_inplace=True),
+        Activation("GELU", "gelu", takes_inplace=False),
+        Activation("LeakyReLU", "leaky_relu", takes_inplace=True),
+        Activation("PReLU", "", takes_inplace=False),
+        Activation("SiLU", "silu", takes_inplace=True),
+    )
+}
+"""What an activation that dies can be replaced by."""
+
+STRINGS: dict[str, tuple[int | None, str, dict[str, str]]] = {
+    "DNN": (2, "activation", {"PReLU": "prelu"}),
+    "MLPLayers": (2, "activation", {"LeakyReLU": "leakyrelu"}),
+    "TransformerDecoderLayer": (4, "activation", {"GELU": "gelu"}),
+    "TransformerEncoderLayer": (4, "activation", {"GELU": "gelu"}),
+}
+"""Factories that take an activation by its name: the place, the keyword, and the names they know.
+
+`MLPLayers` is RecBole's, `DNN` is DeepCTR-Torch's.
+"""
