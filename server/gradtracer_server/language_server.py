@@ -22,6 +22,7 @@ from gradtracer_server.features import (
     diagnostic,
     hover,
     lifecycle,
+    runs,
     text_document_sync,
     watched_files,
     workspace_diagnostic,
@@ -55,6 +56,12 @@ FEATURES: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     (types.WORKSPACE_DID_CHANGE_CONFIGURATION, configuration.did_change_configuration, None),
     (types.WORKSPACE_DID_CHANGE_WATCHED_FILES, watched_files.did_change_watched_files, None),
     (types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS, workspace_folders.did_change, None),
+    (runs.RUNS, runs.runs, None),
+    (runs.RUN, runs.run, None),
+    (runs.LAYER_SERIES, runs.layer_series, None),
+    (runs.STATISTIC, runs.statistic, None),
+    (runs.PLACE, runs.place, None),
+    (runs.FOLLOW, runs.follow, None),
 )
 """Every method the server always answers, with its handler and the options it announces."""
 

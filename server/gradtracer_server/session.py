@@ -17,6 +17,7 @@ from gradtracer_server.failures import Failure, failures
 from gradtracer_server.findings import Finding, find
 from gradtracer_server.layer_map import LayerMap, PlacedLayer
 from gradtracer_server.pulse import Pulse
+from gradtracer_server.runbook import shown_runs
 from gradtracer_server.runs import Run
 from gradtracer_server.settings import ServerSettings, load_settings
 from gradtracer_server.source.documents import Documents
@@ -41,6 +42,8 @@ class Session:
         """What the runs say of the text, as of the last renewal."""
         self.failures: list[Failure] = []
         """Where those of the runs that failed did."""
+        self.unfollowed: set[Path] = set()
+        """Folders of the runs that the user wants to hear no more of."""
         self.pulse = Pulse(self._renew)
         self.watcher = RunWatcher(self.roots, self.pulse.ring)
         self.layers = LayerMap(self.documents, self.workspace)
@@ -53,12 +56,13 @@ class Session:
     @property
     def runs(self) -> list[Run]:
         """The runs that speak for their scripts; empty until they have been read."""
-        return self.watcher.book.shown() if self.watcher.ready else []
+        return shown_runs(self.all_runs)
 
     @property
     def all_runs(self) -> list[Run]:
-        """Every run; empty until they have been read."""
-        return self.watcher.book.runs if self.watcher.ready else []
+        """Every run that is followed; empty until they have been read."""
+        known = self.watcher.book.runs if self.watcher.ready else []
+        return [run for run in known if run.folder not in self.unfollowed]
 
     def earlier(self, run: Run) -> EarlierRun | None:
         """The run of the same script before this one; None where there is none or it is unread."""
@@ -81,6 +85,11 @@ class Session:
     def remove_root(self, folder: Path) -> None:
         """A workspace folder was closed."""
         self._set_roots([root for root in self.roots if root != folder])
+
+    def follow(self, folder: Path, follow: bool) -> None:
+        """Let the run in a folder speak in the text, or be as if it were not there."""
+        (self.unfollowed.discard if follow else self.unfollowed.add)(folder)
+        self.texts_changed()
 
     def texts_changed(self) -> None:
         """A document was opened, edited, saved or closed."""

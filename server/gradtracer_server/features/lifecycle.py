@@ -18,6 +18,7 @@ from gradtracer_server.features.diagnostic_items import diagnostics
 from gradtracer_server.features.progress import ProgressReporter
 from gradtracer_server.features.publish_diagnostics import DiagnosticPublisher
 from gradtracer_server.features.refresh import Refresh
+from gradtracer_server.features.runs import RunFeed
 from gradtracer_server.locations import PositionUnits, path_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Life:
         """The diagnostics of each file, as of the last renewal."""
         self.publisher = DiagnosticPublisher(ls)
         self.progress = ProgressReporter(ls)
+        self.runs = RunFeed(ls)
         self._complained: set[Path] = set()
         self._findings: Sequence[Finding] | None = None
         self._failures: Sequence[Failure] = ()
@@ -89,6 +91,7 @@ class Life:
 
     def end(self) -> None:
         """Close what needs no event loop."""
+        self.runs.stop()
         session, self._ls.session = self._ls.session, None
         if session is not None:
             session.close()
@@ -106,6 +109,7 @@ class Life:
         if session is not None:
             self._show(session)
             self.progress.update(session.all_runs)
+            self.runs.renewed()
             self._complain(session.all_runs)
 
     def _show(self, session: Session) -> None:
