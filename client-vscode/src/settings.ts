@@ -7,6 +7,10 @@ export const SECTION = "gradtracer";
 export const SERVER_SETTINGS: readonly string[] = [
   "showOutdated",
   "disabledTypes",
+  "inlayHintFigures",
+  "inlayHintProgress",
+  "inlayHintOutdated",
+  "codeLens",
   "pollSeconds",
   "allowRemoteEndpoints",
 ];

@@ -27,6 +27,10 @@ class ClientSupport:
     """The code of a diagnostic may be a link."""
     pull_diagnostics: bool = False
     """The client asks about documents itself, and can be told to ask again."""
+    refreshes_hints: bool = False
+    """The client can be told that inlay hints have changed."""
+    refreshes_lenses: bool = False
+    """The client can be told that code lenses have changed."""
     code_action_literals: bool = False
     """Code actions may be more than commands."""
     code_action_preferred: bool = False
@@ -68,6 +72,8 @@ class ClientSupport:
             ),
             pull_diagnostics=get_capability(client, "text_document.diagnostic") is not None
             and get_capability(client, "workspace.diagnostics.refresh_support", False),
+            refreshes_hints=get_capability(client, "workspace.inlay_hint.refresh_support", False),
+            refreshes_lenses=get_capability(client, "workspace.code_lens.refresh_support", False),
             code_action_literals=literals is not None,
             code_action_preferred=get_capability(
                 client, "text_document.code_action.is_preferred_support", False

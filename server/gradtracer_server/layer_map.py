@@ -13,8 +13,10 @@ from gradtracer_server.findings import FrameAnchor, resolve_site
 from gradtracer_server.runs import LayerState, Run
 from gradtracer_server.source.documents import Documents
 from gradtracer_server.source.index import SourceText
-from gradtracer_server.source.position import Position
+from gradtracer_server.source.position import Position, Range
 from gradtracer_server.source.workspace import Workspace
+
+MOST_STATEMENTS = 300
 
 _SPACE = re.compile(r"\s+")
 
@@ -53,7 +55,32 @@ class LayerMap:
         source = self._documents.get(path)
         if source is None:
             return []
-        bound = _bound(_text_at(position, source))
+        return self._defined_by(_text_at(position, source), path, position, runs)
+
+    def between(self, path: Path, place: Range, runs: Iterable[Run]) -> list[list[PlacedLayer]]:
+        """The layers of each statement that begins in a range of lines, in the text's order.
+
+        At most `MOST_STATEMENTS` of them: no editor shows more at a time.
+        """
+        source = self._documents.get(path)
+        if source is None:
+            return []
+        runs = list(runs)
+        found: list[list[PlacedLayer]] = []
+        for line in range(place.start.line, min(place.end.line + 1, len(source.lines))):
+            for statement in source.statements_on(line):
+                text = source.bytes_of(statement).decode("utf-8", "replace")
+                start = source.range_of(statement.span).start
+                if placed := self._defined_by(text, path, start, runs):
+                    found.append(placed)
+            if len(found) >= MOST_STATEMENTS:
+                break
+        return found
+
+    def _defined_by(
+        self, text: str, path: Path, position: Position, runs: Iterable[Run]
+    ) -> list[PlacedLayer]:
+        bound = _bound(text)
         placed: dict[str, PlacedLayer] = {}
         for run in runs:
             sites = self._sites_of(run).by_bound

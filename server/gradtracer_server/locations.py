@@ -67,8 +67,8 @@ class PositionUnits:
     def range_to_client(self, lines: Sequence[str], place: Range) -> types.Range:
         """A range of a text in the client's units."""
         return types.Range(
-            start=self._position_to_client(lines, place.start),
-            end=self._position_to_client(lines, place.end),
+            start=self.position_to_client(lines, place.start),
+            end=self.position_to_client(lines, place.end),
         )
 
     def position_from_client(self, lines: Sequence[str], position: types.Position) -> Position:
@@ -85,7 +85,8 @@ class PositionUnits:
             self.position_from_client(lines, place.end),
         )
 
-    def _position_to_client(self, lines: Sequence[str], position: Position) -> types.Position:
+    def position_to_client(self, lines: Sequence[str], position: Position) -> types.Position:
+        """A position of a text in the client's units."""
         line, column = position
         text = lines[line] if line < len(lines) else ""
         return types.Position(line=line, character=self.to_client(text, column))

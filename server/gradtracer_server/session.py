@@ -14,7 +14,7 @@ from gradtracer_schemas import Diagnosis
 from gradtracer_server.earlier import EarlierRun
 from gradtracer_server.exceptions import SettingsError
 from gradtracer_server.failures import Failure, failures
-from gradtracer_server.findings import Finding, find
+from gradtracer_server.findings import Finding, FrameAnchor, find, resolve_site
 from gradtracer_server.layer_map import LayerMap, PlacedLayer
 from gradtracer_server.pulse import Pulse
 from gradtracer_server.runbook import shown_runs
@@ -115,6 +115,17 @@ class Session:
     def layers_at(self, path: Path, position: Position) -> list[PlacedLayer]:
         """The layers that the statement at a position defines."""
         return self.layers.at(path, position, self.runs)
+
+    def layers_between(self, path: Path, place: Range) -> list[list[PlacedLayer]]:
+        """The layers that the statements in a range of lines define, statement by statement."""
+        return self.layers.between(path, place, self.runs)
+
+    def watch_frame(self, run: Run) -> FrameAnchor | None:
+        """The call that began a run, where it stands in the workspace now."""
+        if run.started is None:
+            return None
+        frames = resolve_site(run.started.watch, run, self.documents, self.workspace)
+        return frames[0] if frames and frames[0].anchor.state in {"exact", "moved"} else None
 
     def settle(self) -> None:
         """Renew now if the text has changed since: an answer must be about the text as it is."""

@@ -28,6 +28,14 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Hovers also tell what was found before the line was edited, and say so."""
     disabled_types: list[DiagnosisType] = []
     """Types of diagnosis that are never shown, e.g. `["POPULARITY_BIAS"]`."""
+    inlay_hint_figures: bool = True
+    """A layer's figures at the end of its line, e.g. `rank 21.5/64, 91 % seen`."""
+    inlay_hint_progress: bool = True
+    """How far a run is, at the end of the call that began it."""
+    inlay_hint_outdated: bool = True
+    """`measured before this edit`, where a line was edited since the run."""
+    code_lens: bool = False
+    """What was found also stands above the line, which moves the code below it."""
     poll_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 1.0
     """Seconds between two looks for new runs; a live run is heard at once all the same."""
     can_draw_images: bool = False

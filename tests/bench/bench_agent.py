@@ -95,7 +95,9 @@ async def main() -> None:
     for tool, characters, seconds in agent.bill:
         print(f"{tool:<16} {characters / 4:>8.0f} {seconds:>8.2f}")
     calls, tokens = len(agent.bill), sum(characters for _, characters, _ in agent.bill) / 4
-    print(f"{f'{calls} calls':<16} {tokens:>8.0f}   goal: {GOAL_CALLS} calls, {GOAL_TOKENS:,} tokens")
+    print(
+        f"{f'{calls} calls':<16} {tokens:>8.0f}   goal: {GOAL_CALLS} calls, {GOAL_TOKENS:,} tokens"
+    )
     print(f"beside them once {listed / 4:>8.0f}   tools and instructions\n")
     print(f"made: {proposed['title']}")
     for name, answer in (("before", found), ("after", after)):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HINT_SECONDS = 1.0
+"""Figures at the end of a line change no more often: they draw the eye."""
 PARENT_SECONDS = 2.0
 """How often a server without a stdin looks whether its editor still lives."""
 
@@ -55,10 +57,18 @@ class Life:
 
         if self._ls.session is not None:
             return
+        ls, support = self._ls, self._ls.support
         self._refresh_diagnostics = Refresh(
-            self._ls,
-            self._ls.workspace_diagnostic_refresh_async,
-            wanted=self._ls.support.pull_diagnostics,
+            ls, ls.workspace_diagnostic_refresh_async, wanted=support.pull_diagnostics
+        )
+        self._refresh_hints = Refresh(
+            ls,
+            ls.workspace_inlay_hint_refresh_async,
+            wanted=support.refreshes_hints,
+            quiet=HINT_SECONDS,
+        )
+        self._refresh_lenses = Refresh(
+            ls, ls.workspace_code_lens_refresh_async, wanted=support.refreshes_lenses
         )
         self._ls.session = session = Session(_roots(self._ls), self._renewed)
         self._ls.configure(self._ls.settings_sent)
@@ -120,6 +130,10 @@ class Life:
             # An edit moves them, and of that the client knows.
             said = {path: [each.message for each in found] for path, found in self.shown.items()}
             self._refresh_diagnostics.when_changed(said)
+        settings = session.settings
+        self._refresh_hints.when_changed((session.watcher.book.revision, settings))
+        lenses = [each.diagnosis.id for each in session.findings if settings.code_lens]
+        self._refresh_lenses.when_changed(lenses)
 
     def _complain(self, runs: Sequence[Run]) -> None:
         """Name each run that cannot be read in the client's log, once."""

@@ -22,12 +22,18 @@ class Refresh:
     """Asks again for one kind of answer: one request at a time, the next when it is answered."""
 
     def __init__(
-        self, ls: GradTracerServer, ask: Callable[[None], Awaitable[Any]], *, wanted: bool
+        self,
+        ls: GradTracerServer,
+        ask: Callable[[None], Awaitable[Any]],
+        *,
+        wanted: bool,
+        quiet: float = QUIET_SECONDS,
     ) -> None:
-        """`wanted`: whether the client can be asked."""
+        """`wanted`: whether the client can be asked. `quiet`: seconds between two requests."""
         self._ls = ls
         self._ask = ask
         self._wanted = wanted
+        self._quiet = quiet
         self._known: object = None
         self._running = False
         self._due = False
@@ -52,6 +58,6 @@ class Refresh:
                     logger.info("the client does not ask again: %s", error)
                     self._wanted = False
                     return
-                await asyncio.sleep(QUIET_SECONDS)
+                await asyncio.sleep(self._quiet)
         finally:
             self._running = False

@@ -80,6 +80,12 @@ def capabilities(
             diagnostics=types.DiagnosticWorkspaceClientCapabilities(
                 refresh_support=can("refresh_diagnostics")
             ),
+            inlay_hint=types.InlayHintWorkspaceClientCapabilities(
+                refresh_support=can("refresh_hints")
+            ),
+            code_lens=types.CodeLensWorkspaceClientCapabilities(
+                refresh_support=can("refresh_lenses")
+            ),
             workspace_folders=True,
             workspace_edit=types.WorkspaceEditClientCapabilities(
                 document_changes=can("document_changes")
@@ -97,6 +103,8 @@ ABILITIES = (
     "diagnostic_related",
     "diagnostic_data",
     "diagnostic_tags",
+    "refresh_hints",
+    "refresh_lenses",
     "code_description",
     "code_action_literals",
     "code_action_preferred",
@@ -247,6 +255,10 @@ class Editor:
             assert self.process.returncode is None, "the server has ended"
             assert time.monotonic() < end, f"not within {DEADLINE_SECONDS} s: {self.published[-2:]}"
             await asyncio.sleep(0.005)
+
+    async def refreshed(self, method: str, before: int) -> None:
+        """Wait until the server has asked to be asked again more often than `before`."""
+        await self.until(lambda: self.refreshes[method] > before)
 
     async def codes(self, path: Path, *codes: str) -> list[types.Diagnostic]:
         """Wait until a file shows exactly the diagnoses of these types."""
