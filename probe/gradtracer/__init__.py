@@ -18,6 +18,7 @@ from gradtracer.training_sites import install as _install_training_sites
 if TYPE_CHECKING:
     from gradtracer.agent import AgentExporter
     from gradtracer.analyzers.embedding import EmbeddingTracker
+    from gradtracer.analyzers.flow import FlowTracker
     from gradtracer.analyzers.trees import TreeDynamicsTracker
     from gradtracer.audit import AutoFixAuditLogger
     from gradtracer.callbacks import lightning_callback, transformers_callback
@@ -37,6 +38,7 @@ __all__ = [
     "AgentExporter",
     "AutoFixAuditLogger",
     "EmbeddingTracker",
+    "FlowTracker",
     "GradTracerError",
     "MissingLibrary",
     "NothingToWatch",
@@ -55,6 +57,7 @@ _HOMES = {
     "AgentExporter": ("gradtracer.agent", "AgentExporter"),
     "AutoFixAuditLogger": ("gradtracer.audit", "AutoFixAuditLogger"),
     "EmbeddingTracker": ("gradtracer.analyzers.embedding", "EmbeddingTracker"),
+    "FlowTracker": ("gradtracer.analyzers.flow", "FlowTracker"),
     "GradTracerError": ("gradtracer.exceptions", "GradTracerError"),
     "MissingLibrary": ("gradtracer.exceptions", "MissingLibrary"),
     "NothingToWatch": ("gradtracer.exceptions", "NothingToWatch"),

@@ -10,7 +10,9 @@ import msgspec
 
 if TYPE_CHECKING:
     from gradtracer.analyzers.embedding import EmbeddingTracker
+    from gradtracer.analyzers.flow import FlowTracker
     from gradtracer.analyzers.trees import TreeDynamicsTracker
+    from gradtracer.run import Run
 
 
 class AgentExporter:
@@ -52,12 +54,45 @@ class AgentExporter:
                 "values": {key: value for key, value in summary.items() if _plain(value)},
             }
         }
-        text = json.dumps(report, indent=2)
-        if save:
-            folder = Path(tracker.run.root) / ".gradtracer" / "runs" / tracker.run.id
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{tracker.name}.json").write_text(text + "\n", encoding="utf-8")
-        return text
+        return _written(report, tracker.run, tracker.name, save)
+
+    @classmethod
+    def export_flow(cls, tracker: FlowTracker, save: bool = False) -> str:
+        """Report on the layers of a model.
+
+        `{"gradtracer_flow_report": {layers: [{layer, site, values, diagnostics}], ...}}`, where
+        `diagnostics` is as in `export_embedding`.
+
+        Args:
+            tracker: a tracker, attached or detached.
+            save: also write it beside the journal, as `layers.json`.
+        """
+        from gradtracer.analyzers.layer_figures import observation
+
+        figures = tracker.figures()
+        found = tracker.diagnose(figures)
+        sites = tracker.sites
+        layers: list[dict[str, Any]] = []
+        for each in figures:
+            diagnostics: Any = [msgspec.to_builtins(one) for one in found.get(each.layer, [])]
+            healthy = f"after {each.steps:,} tracked steps."
+            layers.append(
+                {
+                    "layer": each.layer,
+                    "site": msgspec.to_builtins(sites[each.layer]),
+                    "values": observation(each).values,
+                    "diagnostics": diagnostics
+                    or {"status": f"HEALTHY: no test finds anything wrong with it {healthy}"},
+                }
+            )
+        report = {
+            "gradtracer_flow_report": {
+                "layers": layers,
+                "run": tracker.run.id,
+                "step": tracker.run.step,
+            }
+        }
+        return _written(report, tracker.run, "layers", save)
 
     @classmethod
     def export_trees(cls, tracker: TreeDynamicsTracker) -> str:
@@ -82,6 +117,15 @@ class AgentExporter:
             }
         }
         return json.dumps(report, indent=2)
+
+
+def _written(report: dict[str, Any], run: Run, name: str, save: bool) -> str:
+    text = json.dumps(report, indent=2)
+    if save:
+        folder = Path(run.root) / ".gradtracer" / "runs" / run.id
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 def _plain(value: object) -> bool:

@@ -74,6 +74,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     leakage_share: Share = 0.9
     """Raise TARGET_LEAKAGE when one feature holds more than this share of the gain, and by itself
     explains more than this share of the target."""
+    snr_floor: Annotated[float, msgspec.Meta(gt=0)] = 0.01
+    """Raise LOW_GRADIENT_SNR below this ratio: noise then outweighs the direction until 100 steps
+    are averaged, more than momentum ever does."""
+    stagnation_ratio: Annotated[float, msgspec.Meta(gt=0)] = 1e-6
+    """Raise STAGNATION when updates stay below this share of the weights: at best 1 % in 10,000
+    steps, a thousandth of the usual pace."""
+    dead_unit_share: Share = 0.25
+    """Raise DEAD_NEURONS from this share of a layer's units: some die in any training with ReLU; a
+    quarter in two layers is nearly half of the weights between them."""
+    explosion_ratio: Annotated[float, msgspec.Meta(gt=0)] = 0.05
+    """Raise EXPLODING_UPDATES only for updates above this share of the weights: fifty times the
+    usual pace."""
+    explosion_growth: Annotated[float, msgspec.Meta(gt=1)] = 10.0
+    """And when the weights' norm grew so much within a burst, or between two: Adam's first 16 steps
+    at a usual rate reach a factor of 3."""
+    explosion_factor: Annotated[float, msgspec.Meta(gt=1)] = 5.0
+    """Or when updates are so many times larger than in any earlier burst of the layer."""
 
 
 def load_settings(root: Path, **arguments: object) -> Settings:

@@ -1,4 +1,4 @@
-"""`watch(model)`: one call that puts every embedding table of a model under observation."""
+"""`watch(model)`: one call that puts every table and layer of a model under observation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gradtracer.analyzers.embedding import EmbeddingTracker
+from gradtracer.analyzers.flow import FlowTracker, observed_modules
+from gradtracer.analyzers.layer_modules import layers_of
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.project import main_script, project_root
@@ -34,7 +36,8 @@ def watch(
     A second call on the same line begins a new run, on another line it joins the one that is open.
 
     Args:
-        model: any module; every `nn.Embedding` and `nn.EmbeddingBag` in it is observed.
+        model: any module; every embedding table in it is observed, and every other layer with a
+            trainable weight.
         optimizer: checked against the model and said when they do not belong together. Steps are
             seen without it, too.
         total_steps: optimizer steps planned; gives the progress bar its end.
@@ -91,12 +94,14 @@ def observe(
     }
     if run.observing:
         count_steps(run)
-    if not tables:
+    layers = layers_of(model, observed_modules(run))
+    if not tables and not layers and not layers_of(model):
         _log.warning(
-            "%s holds no nn.Embedding or nn.EmbeddingBag: there is nothing to observe in it yet",
+            "%s holds no embedding table and no layer with a trainable weight: there is nothing to "
+            "observe in it",
             type(model).__name__,
         )
-    elif optimizer is not None:
+    if tables and optimizer is not None:
         _check_optimizer(optimizer, tables)
     observed = {id(getattr(tracker, "layer", None)) for tracker in run.trackers}
     sites = locate_modules(model)
@@ -111,6 +116,10 @@ def observe(
             run=run,
             site=sites[path],
             watch_site=site,
+        )
+    if layers:
+        FlowTracker(
+            model, track_interval=settings.track_interval, run=run, sites=sites, watch_site=site
         )
 
 

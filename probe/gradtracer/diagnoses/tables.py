@@ -8,6 +8,7 @@ from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses import (
     dead_embeddings,
     embedding_drift,
+    non_finite,
     popularity_bias,
     representation_collapse,
     zombie_embeddings,
@@ -21,4 +22,5 @@ EMBEDDING: tuple[Callable[[TableFigures, Settings], Finding | None], ...] = (
     popularity_bias.examine,
     representation_collapse.examine,
     embedding_drift.examine,
+    non_finite.examine_table,
 )

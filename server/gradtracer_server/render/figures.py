@@ -54,6 +54,12 @@ _KNOWN: tuple[_Known, ...] = (
     _Known("oscillation", "Oscillation ρ (below 0: alternating)", _two_digits),
     _Known("noise_energy", "Gradient noise energy", number),
     _Known("drift_share", "Movement of rows not in the batch", percent),
+    _Known("grad_norm", "Gradient norm", number),
+    _Known("update_ratio", "Update relative to the weights", number, unit="per step"),
+    _Known("gradient_snr", "Gradient signal to noise", number, unit="per step"),
+    _Known("weight_norm", "Norm of the weights", number),
+    _Known("dead_units", "Units without a gradient", count, of="units"),
+    _Known("grad_zero", "Steps without a gradient", count),
     _Known("grad_nonfinite", "Steps with a gradient that is not finite", count),
 )
 _BY_NAME = {known.name: known for known in _KNOWN}
@@ -61,7 +67,7 @@ _PROGRESS = frozenset({"steps", "exposures"})
 """What grows with the training, whatever the model."""
 _NAMES = frozenset(known.name for known in _KNOWN)
 _BOUNDS = ("_low", "_high")
-_SIZES = frozenset({"run_steps", "rows", "dim"})
+_SIZES = frozenset({"run_steps", "rows", "dim", "units"})
 
 
 def figures(values: Mapping[str, float]) -> list[Figure]:

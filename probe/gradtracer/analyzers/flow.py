@@ -1,0 +1,434 @@
+"""FlowTracker: everything known about the layers of a model while it trains."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from gradtracer.analyzers.layer_figures import (
+    LayerFigures,
+    measure,
+    observation,
+    with_model,
+)
+from gradtracer.analyzers.layer_modules import Layer, layers_of
+from gradtracer.analyzers.layer_observer import LayerObserver, Snapshot
+from gradtracer.analyzers.layer_report import layers_report
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts, optimizer_facts
+from gradtracer.callsite import call_site, locate_modules
+from gradtracer.diagnoses.book import DiagnosisBook
+from gradtracer.diagnoses.finding import Finding
+from gradtracer.diagnoses.layers import LAYER
+from gradtracer.exceptions import NothingToWatch
+from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
+from gradtracer.training_sites import TrainingSites, training_sites
+from gradtracer_schemas import (
+    Diagnosis,
+    LayerWatched,
+    LayerWatchedEvent,
+    ObservationEvent,
+    SourceSite,
+)
+
+if TYPE_CHECKING:
+    from gradtracer.run import Run
+
+_log = logging.getLogger("gradtracer")
+
+
+class _Watched(NamedTuple):
+    """One layer under observation."""
+
+    name: str
+    site: SourceSite
+    book: DiagnosisBook
+
+
+class FlowTracker:
+    """Observes every layer of a model that has a trainable weight and is no embedding table.
+
+    Attach it once; the optimizer's step does the rest. There are no hooks in the forward pass, so
+    that compiled, checkpointed and copied models are as they were. `step()` may be called in the
+    loop, as the original system required; it is needed only where updates are written by hand.
+
+    Args:
+        model: any module.
+        optimizer: not needed; an optimizer is known by its step. Accepted for old callers.
+        track_interval: follow 1/track_interval of the steps, in bursts of 16 (at first, of 64).
+        run: the run to report to; by default the process's current one, begun when needed.
+
+    Raises:
+        NothingToWatch: `model` is no module, or has no such layer.
+    """
+
+    name = ""
+    """As a tracker it stands for several layers."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None = None,
+        track_interval: int = 1,
+        *,
+        run: Run | None = None,
+        sites: dict[str, SourceSite] | None = None,
+        watch_site: SourceSite | None = None,
+    ) -> None:
+        del optimizer
+        if not isinstance(model, nn.Module):
+            raise NothingToWatch(
+                f"expected a torch.nn.Module, got {type(model).__name__}; pass e.g. "
+                "FlowTracker(model)"
+            )
+        if run is None:
+            from gradtracer.run import current_run
+
+            run = current_run()
+        layers = layers_of(model, observed_modules(run))
+        if not layers:
+            raise NothingToWatch(
+                f"{type(model).__name__} holds no layer with a trainable weight that is not "
+                "observed already; pass e.g. FlowTracker(model)"
+            )
+        self.run = run
+        self.track_interval = max(1, int(track_interval))
+        self.steps = 0
+        self._active = run.observing
+        self._measuring = threading.Lock()
+        self._observers: weakref.WeakKeyDictionary[Optimizer, list[LayerObserver]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._by_hand: list[LayerObserver] = []
+        self._all: list[LayerObserver] = []
+        self._clock: weakref.ref[Optimizer] | None = None
+        self._facts: dict[Layer, OptimizerFacts | None] = {}
+        self._reported: dict[str, int] = {}
+        self._seen: list[Snapshot] = []
+        self._losses: list[Any] = []
+        self._training: TrainingSites | None = None
+        self._watched: dict[Layer, _Watched] = {}
+        watch = call_site() if watch_site is None else watch_site
+        sites = locate_modules(model) if sites is None else sites
+        for layer in layers:
+            name = run.unique_layer_name(layer.name or layer.kind.lower())
+            site = sites.get(layer.path, SourceSite())
+            related = {"watch": watch} if watch.frames else {}
+            book = DiagnosisBook(run.id, name, site, related)
+            self._watched[layer] = _Watched(name, site, book)
+        if not self._active:
+            return
+        add_watcher(self)
+        count_steps(run)
+        declarations = [self._declaration(layer, watch) for layer in layers]
+        run.attach(self, declarations[0])
+        for declaration in declarations[1:]:
+            run.emit(LayerWatchedEvent, declaration)
+
+    def _declaration(self, layer: Layer, watch: SourceSite) -> LayerWatched:
+        weight = layer.weights[0]
+        return LayerWatched(
+            layer=self._watched[layer].name,
+            type=layer.kind,
+            shape=list(weight.shape),
+            dtype=str(weight.dtype).removeprefix("torch."),
+            device=str(weight.device),
+            site=self._watched[layer].site,
+            watch=watch,
+            settings={"track_interval": self.track_interval},
+        )
+
+    # In the training thread: nothing below may raise or wait for the device.
+
+    def modules(self) -> list[nn.Module]:
+        """The modules under observation that still exist."""
+        found = (layer.reference() for layer in self._watched)
+        return [module for module in found if module is not None]
+
+    def parameters(self) -> Iterable[torch.Tensor]:
+        """The observed weights, as they are now."""
+        for layer in self._watched:
+            yield from layer.weights
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Called right before an optimizer that holds some of the weights steps."""
+        if not self._active:
+            return
+        try:
+            observers = self._observers.get(optimizer)
+            if observers is None or any(observer.at_burst_start for observer in observers):
+                observers = self._observers[optimizer] = self._renewed(observers or [], optimizer)
+            for observer in observers:
+                if observer.idle:
+                    observer.rest(self.run.step, _told(optimizer, "found_inf"))
+                    continue
+                with torch.no_grad():
+                    scale, skipped = _told(optimizer, "grad_scale"), _told(optimizer, "found_inf")
+                    observer.before_step(self.run.step, scale, skipped)
+        except Exception:
+            self._fail("following gradients")
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Called right after."""
+        if not self._active:
+            return
+        try:
+            for observer in self._observers.get(optimizer, ()):
+                if observer.measuring:
+                    with torch.no_grad():
+                        observer.after_step(self.run.step + 1)
+            clock = self._clock() if self._clock is not None else None
+            if clock is None:
+                self._clock = weakref.ref(optimizer)
+                self._training = training_sites(optimizer)
+            if clock is None or clock is optimizer:
+                self.steps += 1
+        except Exception:
+            self._fail("following updates")
+
+    def step(self, loss: Any = None, metrics: dict[str, Any] | None = None) -> None:
+        """Show `loss` and `metrics` beside the progress.
+
+        Where updates are written by hand, call it after them, before gradients are cleared: then
+        gradients are followed, while updates cannot be.
+        """
+        if loss is not None:
+            self._losses = _first_least_last(self._losses, loss)
+        self.run.log(loss, **(metrics or {}))
+        if self._clock is not None or not self._active:
+            return
+        try:
+            with torch.no_grad():
+                self._by_hand = self._renewed(self._by_hand, None)
+                for observer in self._by_hand:
+                    observer.observe_by_hand(self.run.step)
+            self.steps += 1
+            self.run.stepped(self)
+        except Exception:
+            self._fail("following gradients")
+
+    def _renewed(
+        self, known: list[LayerObserver], optimizer: Optimizer | None
+    ) -> list[LayerObserver]:
+        """Observers at the start of a burst: of the same weights, or of those that took over."""
+        held = _held(optimizer)
+        kept = [o for o in known if not o.at_burst_start or o.renew()]
+        if optimizer is not None and optimizer not in self._observers:
+            kept += self._taken_over(held)
+        elsewhere = {id(o) for others in self._observers.values() for o in others} - {
+            id(o) for o in known
+        }
+        gone = [o for o in self._all if id(o) not in elsewhere and o not in kept]
+        if gone:
+            self._all = [observer for observer in self._all if observer not in gone]
+            forget_matches()
+            _log.info("weights were replaced or moved; observation of their layers starts anew")
+        taken = {layer for observer in self._all for layer in observer.layers}
+        if len(taken) == len(self._watched):
+            return kept
+        places: dict[torch.device, list[Layer]] = {}
+        for layer in self._watched:
+            weights = [] if layer in taken else layer.weights
+            if weights and (held is None or all(id(weight) in held for weight in weights)):
+                places.setdefault(weights[0].device, []).append(layer)
+        added = [
+            LayerObserver(
+                layers,
+                track_interval=self.track_interval,
+                seed=self.run.settings.seed,
+                stagnation_ratio=self.run.settings.stagnation_ratio,
+            )
+            for layers in places.values()
+        ]
+        self._all += added
+        return kept + added
+
+    def _taken_over(self, held: set[int] | None) -> list[LayerObserver]:
+        """Observers of another optimizer, all of whose weights a new one holds: it goes on."""
+        found = [
+            observer
+            for observer in self._all
+            if held is not None
+            and all(id(w) in held for layer in observer.layers for w in layer.weights)
+            and observer.renew()
+        ]
+        for others in self._observers.values():
+            others[:] = [observer for observer in others if observer not in found]
+        return found
+
+    def _fail(self, doing: str) -> None:
+        """Switch off, say so once, and let the training go on."""
+        self._active = False
+        self.run.fault("", f"stopped observing layers while {doing}")
+
+    def forget(self) -> None:
+        """Become inert: this is a copy in another process."""
+        self._active = False
+
+    # In the reporting thread, or when the user asks.
+
+    def figures(self) -> list[LayerFigures]:
+        """Measure everything now; waits for the device. To be called where the training is."""
+        with torch.no_grad():
+            for observer in self._all:
+                observer.publish(self.run.step)
+        return self._measure([observer.snapshot() for observer in self._all])
+
+    def _measure(self, snapshots: list[Snapshot]) -> list[LayerFigures]:
+        for optimizer, observers in list(self._observers.items()):
+            # Kept, as the last report is made when the script's own variables are gone.
+            for layer in (layer for observer in observers for layer in observer.layers):
+                weights = layer.weights
+                if weights:
+                    self._facts[layer] = optimizer_facts(optimizer, weights[0])
+        names = {layer: watched.name for layer, watched in self._watched.items()}
+        with self._measuring, torch.no_grad():
+            found = {
+                figures.layer: figures
+                for snapshot in snapshots
+                for figures in measure(snapshot, names, self._facts)
+            }
+        return with_model([found[name] for name in names.values() if name in found])
+
+    def publish(self, *, final: bool = False) -> None:
+        """Stream the figures of new bursts, and say what changed among the diagnoses.
+
+        In the run's own thread; for the `final` report the training stands still.
+        """
+        snapshots = [observer.snapshot() for observer in self._all]
+        if final:
+            figures = self.figures()
+        elif all(any(new is old for old in self._seen) for new in snapshots):
+            return
+        else:
+            figures = self._measure(snapshots)
+        self._seen = snapshots
+        if self._training is not None:
+            related = self._training.related()
+            for watched in self._watched.values():
+                watched.book.relate(related)
+        books = {watched.name: watched.book for watched in self._watched.values()}
+        for each in figures:
+            news = self._reported.get(each.layer) != each.steps
+            self._reported[each.layer] = each.steps
+            if news:
+                self.run.emit(ObservationEvent, observation(each))
+            if news or final:
+                found = self._examine(each)
+                changes = books[each.layer].update(found, self.run.step, final=final)
+                for event_class, body in changes:
+                    self.run.emit(event_class, body)
+
+    def _examine(self, figures: LayerFigures) -> list[Finding]:
+        if not figures.trainable:
+            return []
+        found = (examine(figures, self.run.settings) for examine in LAYER)
+        return [finding for finding in found if finding is not None]
+
+    def findings(self, figures: list[LayerFigures] | None = None) -> dict[str, list[Finding]]:
+        """What the tests say now, by layer, without hysteresis; layers without a word left out."""
+        figures = self.figures() if figures is None else figures
+        found = {each.layer: self._examine(each) for each in figures}
+        return {layer: findings for layer, findings in found.items() if findings}
+
+    def diagnose(self, figures: list[LayerFigures]) -> dict[str, list[Diagnosis]]:
+        """`findings` as the stream would carry them, with ids and places."""
+        found = self.findings(figures)
+        return {
+            watched.name: watched.book.preview(found[watched.name], self.run.step)
+            for watched in self._watched.values()
+            if watched.name in found
+        }
+
+    @property
+    def sites(self) -> dict[str, SourceSite]:
+        """Where each layer is defined."""
+        return {watched.name: watched.site for watched in self._watched.values()}
+
+    @property
+    def diagnoses(self) -> list[Diagnosis]:
+        """Diagnoses that hold in the stream."""
+        return [found for watched in self._watched.values() for found in watched.book.active]
+
+    # As in the original system, with the same meanings.
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The original's keys."""
+        result: dict[str, Any] = {
+            "total_steps": self.steps,
+            "num_layers": len(self._watched),
+            "layer_names": list(self.sites),
+        }
+        if self._losses:
+            first, least, last = (float(value) for value in self._losses)
+            result |= {
+                "loss_first": first,
+                "loss_last": last,
+                "loss_min": least,
+                "loss_improvement": first - last,
+            }
+        return result
+
+    @property
+    def history(self) -> dict[str, dict[str, list[float]]]:
+        """For each layer, its gradient norm and update ratio over the bursts of the run."""
+        return {figures.layer: observation(figures).curves for figures in self.figures()}
+
+    def report(self, top_k: int = 5) -> None:
+        """Print a report to standard output, with at most `top_k` findings."""
+        figures = self.figures()
+        print(layers_report(figures, self.findings(figures), top_k))  # noqa: T201
+
+    def export_for_agent(self, save: bool = False) -> str:
+        """JSON for programs and coding agents, see `AgentExporter.export_flow`."""
+        from gradtracer.agent import AgentExporter
+
+        return AgentExporter.export_flow(self, save)
+
+    def detach(self) -> None:
+        """Stop observing; figures stay readable. A second call does nothing."""
+        if self._active:
+            self._active = False
+            remove_watcher(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FlowTracker:
+        """The same tracker: a copied model is another model, which this one does not observe."""
+        return self
+
+
+def observed_modules(run: Run) -> set[nn.Module]:
+    """Modules that a FlowTracker of this run observes."""
+    trackers = (tracker for tracker in run.trackers if isinstance(tracker, FlowTracker))
+    return {module for tracker in trackers for module in tracker.modules()}
+
+
+def _held(optimizer: Optimizer | None) -> set[int] | None:
+    if optimizer is None:
+        return None
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+
+
+def _told(optimizer: Optimizer, what: str) -> torch.Tensor | None:
+    """What a GradScaler tells an optimizer that unscales gradients and skips steps by itself.
+
+    `grad_scale`: what the gradients were multiplied by; `found_inf`: not zero where it will skip.
+    """
+    value = getattr(optimizer, what, None)
+    return value if isinstance(value, torch.Tensor) else None
+
+
+def _first_least_last(known: list[Any], loss: Any) -> list[Any]:
+    value = loss.detach() if isinstance(loss, torch.Tensor) else loss
+    if not known:
+        return [value, value, value]
+    first, least, _ = known
+    if isinstance(least, torch.Tensor) and isinstance(value, torch.Tensor):
+        return [first, torch.minimum(least, value), value]
+    return [first, min(least, value), value]

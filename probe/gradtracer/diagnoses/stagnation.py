@@ -1,0 +1,123 @@
+"""STAGNATION: a layer that is trained and does not move."""
+
+from __future__ import annotations
+
+import math
+
+from scipy import stats
+
+from gradtracer.analyzers.layer_figures import LayerFigures, latter_half
+from gradtracer.diagnoses.finding import Finding, suppress
+from gradtracer.settings import Settings
+from gradtracer.statistics.step_history import Column
+from gradtracer_schemas import Evidence
+
+_MIN_STEPS = 32
+_MOVING_SHARE = 0.1
+
+
+def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
+    """Raise when the layer moved, or had a gradient, in fewer than one in ten of the steps.
+
+    Units that are all dead are DEAD_NEURONS' to name.
+    Judged over the later half of the run, so that a learning rate which is annealed to zero at the
+    end does not count.
+    """
+    if figures.normalises:
+        return None
+    found = _without_gradient(figures)
+    if found is None:
+        return _without_movement(figures, settings)
+    dead = figures.dead
+    return None if dead is not None and dead.unseen.unseen == dead.units else found
+
+
+def _without_gradient(figures: LayerFigures) -> Finding | None:
+    sums = figures.sums[latter_half(figures)]
+    steps = int(sums[:, Column.STEPS].sum())
+    silent = int(sums[:, Column.ZERO].sum())
+    p = float(stats.binom.cdf(steps - silent, steps, _MOVING_SHARE))
+    if steps < _MIN_STEPS or p >= 0.05:
+        return None
+    if figures.reached:
+        cause = (
+            "Its inputs are zero, or all that depends on it is switched off (dead rectifiers, a "
+            "saturated output, a mask, a loss term of zero)."
+        )
+    else:
+        cause = "Nothing that the loss depends on uses it, or its output is detached."
+    return _finding(
+        1.0 - p,
+        f"In {silent:,} of {steps:,} tracked steps this layer received no gradient.",
+        f"It does not learn. {cause}",
+        "Look whether its output reaches the loss. Freeze the layer if it is not meant to learn.",
+        Evidence(
+            statistic="grad_zero",
+            value=silent,
+            threshold=(1.0 - _MOVING_SHARE) * steps,
+            comparison="above",
+            n=steps,
+            unit="steps",
+            p_value=p,
+            test="binomial, share of steps with a gradient",
+        ),
+    )
+
+
+def _without_movement(figures: LayerFigures, settings: Settings) -> Finding | None:
+    sums = figures.sums[latter_half(figures)].sum(axis=0)
+    steps = int(sums[Column.MEASURED])
+    moving = int(sums[Column.MOVED_ENOUGH])
+    p = float(stats.binom.cdf(moving, steps, _MOVING_SHARE))
+    if steps < _MIN_STEPS or p >= 0.05:
+        return None
+    mean = float(sums[Column.RATIO]) / steps
+    variance = max(0.0, float(sums[Column.RATIO_SQUARE]) / steps - mean * mean)
+    reach = float(stats.t.ppf(0.975, steps - 1)) * math.sqrt(variance / (steps - 1))
+    if mean > settings.stagnation_ratio:
+        return None
+    lr = figures.optimizer.lr if figures.optimizer is not None else None
+    return _finding(
+        1.0 - p,
+        f"An update moves this layer by {mean:.1e} of its norm on average, over {steps:,} tracked "
+        "steps with gradients that are not zero.",
+        f"Even in a straight line it would take {_steps_for_a_percent(mean)} to change it by 1 %.",
+        (
+            f"The learning rate of its parameter group is {lr:g}: raise it until an update is 0.1 "
+            "to 1 % of the weights"
+            if lr is not None
+            else "Raise the learning rate of its parameter group"
+        )
+        + "; or freeze the layer if it is meant to stay.",
+        Evidence(
+            statistic="update_ratio",
+            value=mean,
+            threshold=settings.stagnation_ratio,
+            comparison="below",
+            n=steps,
+            interval=(max(0.0, mean - reach), mean + reach),
+            p_value=p,
+            test="binomial, share of steps above the threshold",
+        ),
+    )
+
+
+def _steps_for_a_percent(mean: float) -> str:
+    return f"{0.01 / mean:,.0f} steps" if mean > 1e-15 else "more steps than any training has"
+
+
+def _finding(
+    confidence: float, premise: str, implies: str, action: str, evidence: Evidence
+) -> Finding:
+    return Finding(
+        type="STAGNATION",
+        severity="warning",
+        confidence=confidence,
+        premise=premise,
+        implies=implies,
+        action=action,
+        expected_effect="A layer that learns, or one that costs no gradient.",
+        risk="A layer that begins to move changes what the layers after it receive.",
+        evidence=[evidence],
+        fixes=[suppress()],
+    )
