@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test lint vsix bench generate clean help npm-test npm-missing vscode
+.PHONY: setup demo test lint vsix bench bench-sites generate clean help npm-test npm-missing vscode
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it
 
@@ -41,6 +41,9 @@ vsix: $(NODE_INSTALLED)  ## Package the VS Code extension
 bench: $(INSTALLED)  ## Print the figures: medians, percentiles, ratios
 	@set -e; for file in $(sort $(wildcard tests/bench/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
 
+bench-sites: $(INSTALLED)  ## Print how many layers of RecBole, DeepCTR-Torch and transformers are on their own line
+	$(BIN)/python tests/bench/bench_sites.py
+
 generate: $(INSTALLED)  ## Write the JSON Schema and the client's types anew
 	$(BIN)/python schemas/generate.py
 
@@ -48,7 +51,7 @@ clean:  ## Remove what these targets made, except runs under .gradtracer
 	rm -rf $(VENV) node_modules client-vscode/out client-vscode/dist build dist .pytest_cache .ruff_cache .hypothesis
 
 help:  ## Say what each target does
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 npm-test: $(NODE_INSTALLED)
 	npm test --loglevel=error

@@ -51,8 +51,8 @@ export type Severity =
  * How the site was found, most reliable first. `constructor`: frames seen while the layer's own
  * constructor ran; `registration`: frames seen when PyTorch registered the layer with its parent;
  * `class-source`: read from the parent class's source after the fact; `call`: the frames of a
- * call of ours (`watch`, `EmbeddingTracker`), or of what raised an exception; `unknown`: none
- * found.
+ * call of ours (`watch`, `EmbeddingTracker`), of what raised an exception, or of what unpickled
+ * the model; `unknown`: none found.
  */
 export type SiteOrigin =
   | "constructor"

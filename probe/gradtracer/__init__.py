@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gradtracer.exceptions import (
         GradTracerError,
         MissingLibrary,
+        NotAModel,
         NothingToWatch,
         SettingsError,
         UsageError,
@@ -41,6 +42,7 @@ __all__ = [
     "FlowTracker",
     "GradTracerError",
     "MissingLibrary",
+    "NotAModel",
     "NothingToWatch",
     "Run",
     "SettingsError",
@@ -60,6 +62,7 @@ _HOMES = {
     "FlowTracker": ("gradtracer.analyzers.flow", "FlowTracker"),
     "GradTracerError": ("gradtracer.exceptions", "GradTracerError"),
     "MissingLibrary": ("gradtracer.exceptions", "MissingLibrary"),
+    "NotAModel": ("gradtracer.exceptions", "NotAModel"),
     "NothingToWatch": ("gradtracer.exceptions", "NothingToWatch"),
     "Run": ("gradtracer.run", "Run"),
     "SettingsError": ("gradtracer.exceptions", "SettingsError"),

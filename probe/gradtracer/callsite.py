@@ -1,27 +1,42 @@
 """Where the user's code built each module.
 
-Primary source: PyTorch's own registration hooks. While a layer's constructor runs it registers its
-parameters, and the frames then on the stack hold the call that built it. Fallback for modules
-built earlier: the source of the parent's class. Frames are kept as (code, instruction) and turned
-into statements only when a run asks, so that building a model costs microseconds.
+Primary source: the constructor of `nn.Module` itself. When it runs, the frames outside the layer's
+own constructors hold the call that built the layer. Fallback for modules built earlier or
+unpickled: the source of their owners' classes (`class_source.py`). Frames are kept as (code,
+instruction) and turned into statements only when a run asks, so that building a model costs
+microseconds.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
+import logging
+import sys
 import weakref
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradtracer.class_source import ClassSource
+from gradtracer.exceptions import NotAModel
 from gradtracer.importing import when_imported
-from gradtracer.source import class_attribute_frame, source_frame
+from gradtracer.project import is_users_source
+from gradtracer.source import source_frame
 from gradtracer_schemas import SourceFrame, SourceSite
 
 if TYPE_CHECKING:
     from torch import nn
 
+_log = logging.getLogger("gradtracer")
+
+_MAX_PLACES = 40
 _MAX_FRAMES = 12
+_INNERMOST = 6
 _OUR_PACKAGE = __name__.partition(".")[0]
+_FOREIGN = frozenset(
+    {"torch", "xgboost", "lightgbm", "catboost", _OUR_PACKAGE, "importlib", "runpy", "threading"}
+)
 
 
 class Place(NamedTuple):
@@ -32,41 +47,109 @@ class Place(NamedTuple):
     line: int
 
 
-_built: weakref.WeakKeyDictionary[nn.Module, list[Place]] = weakref.WeakKeyDictionary()
+class _Record(NamedTuple):
+    module: weakref.ref[nn.Module]
+    places: list[Place]
+    unpickled: bool
+    """Whether the places are those of the load, which say nothing of the definition."""
+
+
+# By identity: a module that compares by value must not be taken for another.
+_built: dict[int, _Record] = {}
+_wrapped: dict[Any, Any] = {}
+_failed = False
 
 
 def install() -> None:
     """Start recording construction sites, now or as soon as torch has been imported."""
-    when_imported("torch.nn.modules.module", _install_hooks)
+    when_imported("torch.nn.modules.module", _install)
+    when_imported("torch._dynamo.mutation_guard", _show_the_compiler_the_plain_constructor)
 
 
-def _install_hooks(module: Any) -> None:
-    module.register_module_parameter_registration_hook(_on_registration)
-    module.register_module_module_registration_hook(_on_module_registration)
+def _install(module: Any) -> None:
+    """Wrap constructor and `__setstate__`, as PyTorch's compiler does for a purpose of its own.
+
+    The registration hooks come too late: a layer without parameters is first registered with its
+    parent, a container filled later with its first child.
+    """
+    base = module.Module
+    init, setstate = base.__init__, base.__setstate__
+
+    @functools.wraps(init)
+    def recording_init(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+        _note(self, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        init(self, *args, **kwargs)
+
+    @functools.wraps(setstate)
+    def recording_setstate(self: nn.Module, state: Any) -> None:
+        _note_copy(self, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        setstate(self, state)
+
+    _wrapped[recording_init] = init
+    base.__init__ = recording_init
+    base.__setstate__ = recording_setstate
 
 
-def _on_registration(module: nn.Module, _name: str, _value: object) -> None:
-    if module not in _built:
-        _built[module] = _stack(_caller(), built=module)
+def _show_the_compiler_the_plain_constructor(guard: Any) -> None:
+    """A module built within a compiled function must not be traced through our frames."""
+    known = guard.unpatched_nn_module_init
+    guard.unpatched_nn_module_init = _wrapped.get(known, known)
 
 
-def _on_module_registration(parent: nn.Module, name: str, child: nn.Module | None) -> None:
-    _on_registration(parent, name, child)
-    # A module with neither parameters nor children is first met here.
-    if child is not None and child not in _built:
-        _built[child] = _stack(_caller(), built=child)
+def _note(module: nn.Module, frame: FrameType) -> None:
+    try:
+        known = _built.get(id(module))
+        if known is None or known.module() is not module:
+            _keep(module, _stack(frame, built=module))
+    except Exception:
+        _fail()
 
 
-def _caller() -> FrameType | None:
-    here = inspect.currentframe()
-    return here.f_back if here is not None else None
+def _note_copy(module: nn.Module, frame: FrameType | None) -> None:
+    """A copy was defined where its original was; what is unpickled, where its class says."""
+    try:
+        while frame is not None and frame.f_code.co_name in ("__setstate__", "recording_setstate"):
+            frame = frame.f_back
+        if frame is None:
+            return
+        code = frame.f_code
+        if code.co_name == "_reconstruct" and code.co_filename == copy.__file__:
+            original = _built.get(id(frame.f_locals.get("x")))
+            if original is not None:
+                _keep(module, original.places, unpickled=original.unpickled)
+        else:
+            _keep(module, _stack(frame), unpickled=True)
+    except Exception:
+        _fail()
+
+
+def _keep(module: nn.Module, places: list[Place], *, unpickled: bool = False) -> None:
+    key = id(module)
+
+    def forget(gone: weakref.ref[nn.Module]) -> None:
+        record = _built.get(key)
+        if record is not None and record.module is gone:
+            del _built[key]
+
+    _built[key] = _Record(weakref.ref(module, forget), places, unpickled)
+
+
+def _fail() -> None:
+    global _failed
+    if not _failed:
+        _failed = True
+        _log.warning("a module's construction could not be recorded", exc_info=True)
 
 
 def _stack(frame: FrameType | None, built: object = None) -> list[Place]:
     places: list[Place] = []
-    while frame is not None and len(places) < _MAX_FRAMES:
-        if not _is_foreign(frame) and not _is_own_constructor(frame, built):
-            places.append(Place(frame.f_code, frame.f_lasti, frame.f_lineno))
+    inside = built is not None
+    while frame is not None and len(places) < _MAX_PLACES:
+        if not _is_foreign(frame):
+            # Only next to PyTorch's own constructor can frames be those of the layer's.
+            inside = inside and _is_given(frame, built)
+            if not inside:
+                places.append(Place(frame.f_code, frame.f_lasti, frame.f_lineno))
         frame = frame.f_back
     return places
 
@@ -78,24 +161,22 @@ def _is_foreign(frame: FrameType) -> bool:
     return package in _FOREIGN
 
 
-_FOREIGN = frozenset(
-    {"torch", "xgboost", "lightgbm", "catboost", _OUR_PACKAGE, "importlib", "runpy", "threading"}
-)
-
-
-def _is_own_constructor(frame: FrameType, built: object) -> bool:
+def _is_given(frame: FrameType, built: object) -> bool:
+    """Whether a frame works on a module: its constructor, or a function around that."""
     code = frame.f_code
-    return (
-        built is not None
-        and code.co_name == "__init__"
-        and code.co_argcount > 0
-        and frame.f_locals.get(code.co_varnames[0]) is built
-    )
+    values = frame.f_locals
+    if code.co_argcount > 0:
+        return values.get(code.co_varnames[0]) is built
+    if code.co_flags & inspect.CO_VARARGS:
+        given = values.get(code.co_varnames[code.co_kwonlyargcount])
+        return isinstance(given, tuple) and len(given) > 0 and given[0] is built
+    return False
 
 
 def built_modules() -> list[nn.Module]:
     """Every module alive that was built since recording began, in that order."""
-    return list(_built)
+    found = (record.module() for record in list(_built.values()))
+    return [module for module in found if module is not None]
 
 
 def call_site() -> SourceSite:
@@ -105,7 +186,8 @@ def call_site() -> SourceSite:
 
 def calling_places(built: object = None) -> list[Place]:
     """The user's calls that lead here, innermost first, without those of `built`'s constructor."""
-    return _stack(_caller(), built)
+    here = inspect.currentframe()
+    return _stack(here.f_back if here is not None else None, built)
 
 
 def site_at(places: list[Place]) -> SourceSite:
@@ -115,14 +197,33 @@ def site_at(places: list[Place]) -> SourceSite:
 
 
 def locate_modules(model: nn.Module) -> dict[str, SourceSite]:
-    """Site of every module of `model`, by dotted path; the model itself under ''."""
-    owners: dict[str, nn.Module] = dict(model.named_modules())
-    return {path: _site(path, module, owners) for path, module in owners.items()}
+    """Where each module of a model was built: the chain of statements, innermost first.
+
+    By the dotted paths of `model.named_modules()`, the model itself under `""`. Import `gradtracer`
+    before the model is built and each site has `origin="constructor"`: the call that ran. A module
+    built earlier, or unpickled, has `origin="class-source"`: the call that the source of its
+    owners' classes shows, and theirs. Where neither is known, `frames` is empty and the origin
+    `"unknown"`: no line is named rather than a wrong one. A deep copy stands where its original
+    does.
+
+    Raises:
+        NotAModel: `model` is no `torch.nn.Module`.
+    """
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        raise NotAModel(
+            f"expected a torch.nn.Module, got {type(model).__name__}; pass e.g. locate(model)"
+        )
+    owners = dict(model.named_modules())
+    classes = ClassSource(owners)
+    return {path: _site(path, module, classes) for path, module in owners.items()}
 
 
 def locate_module(module: nn.Module) -> SourceSite:
     """Site of one module whose place in a model is not known."""
-    frames = _frames(_built.get(module, []))
+    record = _built.get(id(module))
+    frames = _frames(record.places) if record is not None else []
     attribute = frames[0].text.partition("=")[0].strip().removeprefix("self.") if frames else ""
     if not attribute.isidentifier():
         attribute = ""
@@ -131,25 +232,31 @@ def locate_module(module: nn.Module) -> SourceSite:
     )
 
 
-def _site(path: str, module: nn.Module, owners: dict[str, nn.Module]) -> SourceSite:
-    frames = _frames(_built.get(module, []))
-    if frames:
+def _site(path: str, module: nn.Module, classes: ClassSource) -> SourceSite:
+    record = _built.get(id(module))
+    frames = _frames(record.places) if record is not None else []
+    if record is not None and frames and not record.unpickled:
         return SourceSite(frames=frames, attribute=path, origin="constructor")
-    parent_path, _, name = path.rpartition(".")
-    while path:
-        # A child of a container (`layers.0`) is defined where its container's owner names it.
-        found = class_attribute_frame(type(owners[parent_path]), name)
-        if found is not None:
-            return SourceSite(frames=[found], attribute=path, origin="class-source")
-        if not parent_path:
-            break
-        parent_path, _, name = parent_path.rpartition(".")
-    return SourceSite(attribute=path)
+    read = classes.frames(path)
+    if read:
+        return SourceSite(
+            frames=[*read, *frames][:_MAX_FRAMES], attribute=path, origin="class-source"
+        )
+    return SourceSite(frames=frames, attribute=path, origin="call" if frames else "unknown")
 
 
 def _frames(places: list[Place]) -> list[SourceFrame]:
-    return [
-        frame
-        for place in places
-        if (frame := source_frame(place.code, place.instruction, place.line)) is not None
-    ]
+    found = (source_frame(place.code, place.instruction, place.line) for place in places)
+    return _told([frame for frame in found if frame is not None])
+
+
+def _told(frames: list[SourceFrame]) -> list[SourceFrame]:
+    """The frames worth keeping of a deep stack: the innermost, and the user's own."""
+    own = [n for n, frame in enumerate(frames) if is_users_source(frame.file)]
+    if own:
+        # What called the script (a test runner, a notebook's kernel) built nothing.
+        frames = frames[: own[-1] + 1]
+    if len(frames) <= _MAX_FRAMES:
+        return frames
+    wanted = [*range(_INNERMOST), *(n for n in own if n >= _INNERMOST)]
+    return [frames[n] for n in wanted[:_MAX_FRAMES]]

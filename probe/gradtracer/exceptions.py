@@ -3,6 +3,7 @@
 GradTracerError
 ├── SettingsError      a setting of the wrong type or name
 ├── MissingLibrary     a callback's training library is not installed
+├── NotAModel          what should be located is no module
 ├── NothingToWatch     the model has no layer of a kind that is observed
 └── UsageError         a command line of `python -m gradtracer` that cannot be run
 """
@@ -20,6 +21,10 @@ class SettingsError(GradTracerError, ValueError):
 
 class MissingLibrary(GradTracerError, ImportError):
     """A library that is no dependency of ours is needed; the message names the package."""
+
+
+class NotAModel(GradTracerError, TypeError):
+    """The object is no `torch.nn.Module`; the message names what came."""
 
 
 class NothingToWatch(GradTracerError, TypeError):

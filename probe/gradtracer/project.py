@@ -22,6 +22,12 @@ def main_script() -> Path | None:
     return script if script.is_file() and not is_library_file(script) else None
 
 
+@lru_cache(maxsize=4096)
+def is_users_source(file: str) -> bool:
+    """Whether someone wrote a file here: a script, a module of a project, or a notebook's cell."""
+    return file.startswith("<ipython-input") or not is_library_file(file)
+
+
 def is_library_file(file: str | Path) -> bool:
     """Whether a file belongs to Python itself or to an installed distribution.
 

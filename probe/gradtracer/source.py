@@ -4,103 +4,173 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import linecache
 import sys
-from functools import lru_cache
+import time
+from bisect import bisect_right
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import CodeType
-from typing import NamedTuple
 
 from gradtracer_schemas import SourceFrame
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
-class _Parsed(NamedTuple):
-    lines: list[str]
-    statements: list[ast.stmt]
+_STARTED = time.time()
+
+
+class ParsedFile:
+    """A file's lines and syntax tree."""
+
+    def __init__(self, file: str, lines: list[str]) -> None:
+        self.file = file
+        self.lines = lines
+        try:
+            self.tree: ast.Module | None = ast.parse("".join(lines))
+        except (SyntaxError, ValueError, RecursionError):
+            self.tree = None
+
+    @cached_property
+    def statements(self) -> list[ast.stmt]:
+        """Every statement, by where it starts."""
+        nodes = ast.walk(self.tree) if self.tree is not None else ()
+        return sorted((node for node in nodes if isinstance(node, ast.stmt)), key=_start)
+
+    @cached_property
+    def functions(self) -> dict[int, list[Function]]:
+        """Functions and lambdas by what their code objects have as first line."""
+        found: dict[int, list[Function]] = {}
+        for node in ast.walk(self.tree) if self.tree is not None else ():
+            if isinstance(node, Function):
+                decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+                first = min([node.lineno, *(each.lineno for each in decorators)])
+                found.setdefault(first, []).append(node)
+        return found
+
+    def holds(self, code: CodeType) -> bool:
+        """Whether a function, class or module of the text compiles to this code."""
+        return code in self._codes
+
+    @cached_property
+    def _codes(self) -> set[CodeType]:
+        if self.tree is None:
+            return set()
+        found: set[CodeType] = set()
+        pending = [compile("".join(self.lines), self.file, "exec", dont_inherit=True)]
+        while pending:
+            code = pending.pop()
+            found.add(code)
+            pending.extend(each for each in code.co_consts if isinstance(each, CodeType))
+        return found
+
+    def statement_around(
+        self, start: int, column: int | None, end: int, end_column: int | None
+    ) -> ast.stmt | None:
+        """The innermost statement around a range; by lines alone where columns are not known."""
+        place = (start, sys.maxsize if column is None else column)
+        last = (end, 0 if end_column is None else end_column)
+        for index in range(bisect_right(self.statements, place, key=_start) - 1, -1, -1):
+            node = self.statements[index]
+            if (node.end_lineno or node.lineno, node.end_col_offset or 0) >= last:
+                return node
+        return None
+
+    def frame(self, node: ast.stmt, qualname: str, expression: str = "") -> SourceFrame:
+        """A statement, and the call in it that built something."""
+        end_line, end_byte = node.end_lineno or node.lineno, node.end_col_offset or 0
+        body: list[ast.stmt] = getattr(node, "body", [])
+        if body:
+            # Of a compound statement only the header defines anything here.
+            end_line = max(node.lineno, min(body[0].lineno - 1, end_line))
+            end_byte = len(self.lines[end_line - 1].rstrip("\r\n").encode())
+        text = self.text(node.lineno, node.col_offset, end_line, end_byte)
+        return SourceFrame(
+            file=self.file,
+            start_line=node.lineno,
+            start_column=self._characters(node.lineno, node.col_offset),
+            end_line=end_line,
+            end_column=self._characters(end_line, end_byte),
+            qualname=qualname,
+            text=text,
+            digest=hashlib.sha256(text.encode()).hexdigest()[:16],
+            expression="" if expression == text else expression,
+        )
+
+    def call_frame(self, call: ast.expr, qualname: str) -> SourceFrame | None:
+        """The statement around an expression of this file."""
+        end, end_column = call.end_lineno or call.lineno, call.end_col_offset or 0
+        statement = self.statement_around(call.lineno, call.col_offset, end, end_column)
+        if statement is None:
+            return None
+        text = self.text(call.lineno, call.col_offset, end, end_column)
+        return self.frame(statement, qualname, text)
+
+    def text(self, start: int, column: int, end: int, end_column: int) -> str:
+        """What stands in a range; columns count bytes."""
+        if end > len(self.lines):
+            return ""
+        if start == end:
+            return self.lines[start - 1].encode()[column:end_column].decode(errors="replace")
+        first = self.lines[start - 1].encode()[column:].decode(errors="replace")
+        last = self.lines[end - 1].encode()[:end_column].decode(errors="replace")
+        return "".join([first, *self.lines[start : end - 1], last])
+
+    def _characters(self, line: int, byte: int) -> int:
+        return len(self.lines[line - 1].encode()[:byte].decode(errors="replace"))
+
+
+def parsed_file(file: str) -> ParsedFile | None:
+    """A file by the name that its code objects have; None when there is no source."""
+    if not file.startswith("<"):
+        file = str(Path(file).absolute())
+    # A module that was edited and loaded again has new code: its text must be the new one.
+    linecache.checkcache(file)
+    lines = linecache.getlines(file)
+    return _parse(file, tuple(lines)) if lines else None
 
 
 @lru_cache(maxsize=256)
-def _parse(file: str) -> _Parsed | None:
-    lines = linecache.getlines(file)
-    if not lines:
-        return None
-    try:
-        tree = ast.parse("".join(lines))
-    except (SyntaxError, ValueError, RecursionError):
-        return _Parsed(lines, [])
-    return _Parsed(lines, [node for node in ast.walk(tree) if isinstance(node, ast.stmt)])
+def _parse(file: str, lines: tuple[str, ...]) -> ParsedFile:
+    return ParsedFile(file, list(lines))
 
 
+@lru_cache(maxsize=65536)
 def source_frame(code: CodeType, instruction: int, line: int) -> SourceFrame | None:
     """The statement that an instruction belongs to; None for code without a file."""
     file = code.co_filename
-    if file.startswith("<"):
-        if not linecache.getlines(file):
-            return None
-    else:
-        file = str(Path(file).absolute())
-    parsed = _parse(file)
+    parsed = parsed_file(file)
     qualname = code.co_qualname
     if parsed is None:
-        return _bare(file, line, qualname)
+        return None if file.startswith("<") else _bare(file, line, qualname)
+    if _edited_since(file) and not parsed.holds(code):
+        # The text is no longer what was compiled: any line of it might be another's.
+        return None
     start, end, column, end_column = _position(code, instruction, line)
-    statement = _enclosing(parsed.statements, start, column, end, end_column)
+    statement = parsed.statement_around(start, column, end, end_column)
     if statement is None:
-        return _bare(file, line, qualname)
+        return _bare(parsed.file, line, qualname)
     expression = ""
     if column is not None and end_column is not None:
-        expression = _text(parsed.lines, start, column, end, end_column)
-    return _frame(file, parsed.lines, statement, qualname, expression)
+        expression = parsed.text(start, column, end, end_column)
+    return parsed.frame(statement, qualname, expression)
 
 
-def class_attribute_frame(cls: type, name: str) -> SourceFrame | None:
-    """The statement `self.<name> = ...` (or `<name> = ...`) in the class's own source."""
-    for base in cls.__mro__:
-        if base.__module__.partition(".")[0] == "torch":
-            return None
-        found = _assignment_in(base, name)
-        if found is not None:
-            return found
+def function_source(code: CodeType) -> tuple[ParsedFile, Function] | None:
+    """The definition that a function's code was compiled from."""
+    parsed = parsed_file(code.co_filename)
+    if parsed is None:
+        return None
+    for node in parsed.functions.get(code.co_firstlineno, ()):
+        if code.co_name == ("<lambda>" if isinstance(node, ast.Lambda) else node.name):
+            return parsed, node
     return None
 
 
-def _assignment_in(cls: type, name: str) -> SourceFrame | None:
-    # The constructor first: a module set anew by another method was built there all the same.
-    functions = [value for value in vars(cls).values() if inspect.isfunction(value)]
-    functions.sort(key=lambda function: function.__name__ != "__init__")
-    for function in functions:
-        code = inspect.unwrap(function).__code__
-        file = str(Path(code.co_filename).absolute())
-        parsed = _parse(file)
-        if parsed is None:
-            continue
-        body = _definition(parsed.statements, code.co_firstlineno)
-        for node in ast.walk(body) if body is not None else ():
-            if isinstance(node, ast.Assign | ast.AnnAssign) and _binds(node, name):
-                expression = ""
-                if node.value is not None:
-                    expression = ast.get_source_segment("".join(parsed.lines), node.value) or ""
-                return _frame(file, parsed.lines, node, code.co_qualname, expression)
-    return None
-
-
-def _definition(statements: list[ast.stmt], line: int) -> ast.stmt | None:
-    for node in statements:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            decorators = [decorator.lineno for decorator in node.decorator_list]
-            if min([node.lineno, *decorators]) == line:
-                return node
-    return None
-
-
-def _binds(node: ast.Assign | ast.AnnAssign, name: str) -> bool:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return any(
-        (isinstance(t, ast.Attribute) and t.attr == name)
-        or (isinstance(t, ast.Name) and t.id == name)
-        for t in targets
-    )
+def _edited_since(file: str) -> bool:
+    try:
+        return Path(file).stat().st_mtime >= _STARTED
+    except OSError:
+        return False
 
 
 def _position(
@@ -115,58 +185,16 @@ def _position(
     return line, line, None, None
 
 
-def _enclosing(
-    statements: list[ast.stmt], start: int, column: int | None, end: int, end_column: int | None
-) -> ast.stmt | None:
-    """The innermost statement around a range; by lines alone where columns are not known."""
-    around = [
-        node
-        for node in statements
-        if (node.lineno, node.col_offset) <= (start, sys.maxsize if column is None else column)
-        and (node.end_lineno or node.lineno, node.end_col_offset or 0)
-        >= (end, 0 if end_column is None else end_column)
-    ]
-    return max(around, key=lambda node: (node.lineno, node.col_offset), default=None)
-
-
-def _frame(
-    file: str, lines: list[str], node: ast.stmt, qualname: str, expression: str
-) -> SourceFrame:
-    end_line, end_byte = node.end_lineno or node.lineno, node.end_col_offset or 0
-    body: list[ast.stmt] = getattr(node, "body", [])
-    if body:
-        # Of a compound statement only the header defines anything here.
-        end_line = max(node.lineno, min(body[0].lineno - 1, end_line))
-        end_byte = len(lines[end_line - 1].rstrip("\r\n").encode())
-    text = _text(lines, node.lineno, node.col_offset, end_line, end_byte)
-    return SourceFrame(
-        file=file,
-        start_line=node.lineno,
-        start_column=_characters(lines, node.lineno, node.col_offset),
-        end_line=end_line,
-        end_column=_characters(lines, end_line, end_byte),
-        qualname=qualname,
-        text=text,
-        digest=hashlib.sha256(text.encode()).hexdigest()[:16],
-        expression="" if expression == text else expression,
-    )
+def _start(node: ast.stmt) -> tuple[int, int]:
+    return node.lineno, node.col_offset
 
 
 def _bare(file: str, line: int, qualname: str) -> SourceFrame:
     return SourceFrame(
-        file=file, start_line=line, start_column=0, end_line=line, end_column=0, qualname=qualname
+        file=str(Path(file).absolute()),
+        start_line=line,
+        start_column=0,
+        end_line=line,
+        end_column=0,
+        qualname=qualname,
     )
-
-
-def _characters(lines: list[str], line: int, byte: int) -> int:
-    return len(lines[line - 1].encode()[:byte].decode(errors="replace"))
-
-
-def _text(lines: list[str], start: int, column: int, end: int, end_column: int) -> str:
-    if end > len(lines):
-        return ""
-    if start == end:
-        return lines[start - 1].encode()[column:end_column].decode(errors="replace")
-    first = lines[start - 1].encode()[column:].decode(errors="replace")
-    last = lines[end - 1].encode()[:end_column].decode(errors="replace")
-    return "".join([first, *lines[start : end - 1], last])

@@ -12,8 +12,8 @@ SiteOrigin = Literal["constructor", "registration", "class-source", "call", "unk
 `constructor`: frames seen while the layer's own constructor ran;
 `registration`: frames seen when PyTorch registered the layer with its parent;
 `class-source`: read from the parent class's source after the fact;
-`call`: the frames of a call of ours (`watch`, `EmbeddingTracker`), or of what raised an
-exception; `unknown`: none found.
+`call`: the frames of a call of ours (`watch`, `EmbeddingTracker`), of what raised an exception, or
+of what unpickled the model; `unknown`: none found.
 """
 
 
