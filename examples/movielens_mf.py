@@ -48,7 +48,7 @@ class MatrixFactorization(nn.Module):
 def batch_loss(model: MatrixFactorization, pairs: Tensor, num_items: int, negatives: int) -> Tensor:
     """Tell each observed item from `negatives` items drawn uniformly."""
     users, positives = pairs[:, :1], pairs[:, 1:]
-    sampled = torch.randint(1, num_items, (len(pairs), negatives))
+    sampled = torch.randint(1, num_items, (len(pairs), negatives), device=pairs.device)
     logits = model(users, torch.cat([positives, sampled], dim=1))
     labels = torch.zeros_like(logits)
     labels[:, 0] = 1.0

@@ -94,6 +94,9 @@ class Reporting:
             now = time.monotonic()
             if now < due and not requests:
                 continue
+            # Waiting for other ranks is no work of ours: it does not count as cost.
+            self._run.ranks.collect()
+            now = time.monotonic()
             self._report(final=False)
             self._stream.drain(0)
             for done in requests:
@@ -104,6 +107,7 @@ class Reporting:
                 (now - self._began) * _AGE_SHARE,
                 cost / settings.report_share,
             )
+        self._run.ranks.collect(final=True)
         self._report(final=True)
 
     def _report(self, *, final: bool) -> None:

@@ -25,7 +25,7 @@ def models_of(optimizer: Optimizer) -> list[nn.Module]:
         # type() and not isinstance: a proxy's __class__ may do anything
         modules = [item for item in gc.get_objects() if issubclass(type(item), nn.Module)]
         found, left = _cover(modules, wanted)
-    return [_unwrapped(module) for module in found]
+    return [unwrapped(module) for module in found]
 
 
 def _cover(modules: list[nn.Module], wanted: set[int]) -> tuple[list[nn.Module], set[int]]:
@@ -46,7 +46,8 @@ def _cover(modules: list[nn.Module], wanted: set[int]) -> tuple[list[nn.Module],
     return found, left
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The model inside PyTorch's own wrappers, with the names it has in the script."""
     while True:
         children = dict(module.named_children())
         inner = children.get("_orig_mod")

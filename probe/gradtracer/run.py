@@ -18,6 +18,7 @@ import msgspec
 from gradtracer.callsite import call_site
 from gradtracer.ending import end_with_process, failure_place
 from gradtracer.project import main_script, new_run_id, project_root, runs_folder
+from gradtracer.ranks import Ranks, place_among_ranks
 from gradtracer.reporting import Reporting, Tracker
 from gradtracer.settings import Settings, load_settings
 from gradtracer.transport.connection_file import process_start_stamp
@@ -79,8 +80,12 @@ class Run:
         self._faulty = False
         self._stream: EventStream | None = None
         self._reporting: Reporting | None = None
-        if self.observing and _rank() == 0:
+        self.ranks = Ranks(self)
+        if self.observing and place_among_ranks().rank == 0:
             self._begin(script)
+        elif self.observing:
+            self.ranks.answer()
+            end_with_process(self)
 
     def _begin(self, script: Path | None) -> None:
         stream = EventStream(
@@ -106,11 +111,16 @@ class Run:
                     "torch": str(getattr(sys.modules.get("torch"), "__version__", "")),
                 },
                 watch=self.watch_site,
-                world_size=_number_in_environment("WORLD_SIZE", 1),
+                world_size=place_among_ranks().world_size,
             ),
         )
         self._reporting = Reporting(self, stream)
         end_with_process(self)
+
+    @property
+    def streams(self) -> bool:
+        """Whether this process writes the run: rank 0 of however many."""
+        return self._stream is not None
 
     # Called by trackers and users, from any thread.
 
@@ -191,6 +201,7 @@ class Run:
         if self.outcome is not None or self._forgotten:
             return
         self.outcome = outcome
+        self.ranks.end()
         if self._reporting is not None:
             self._reporting.end(RunEnded(outcome=outcome, reason=reason, failure=failure))
         for tracker in self.trackers:
@@ -249,20 +260,6 @@ def ever_begun() -> bool:
 
 def _detached(value: Any) -> Any:
     return value.detach() if hasattr(value, "detach") else value
-
-
-def _rank() -> int:
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank())
-    return _number_in_environment("RANK", 0)
-
-
-def _number_in_environment(name: str, default: int) -> int:
-    try:
-        return int(os.environ.get(name, default))
-    except ValueError:
-        return default
 
 
 def _in_data_loader_worker() -> bool:

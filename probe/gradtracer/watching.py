@@ -13,6 +13,7 @@ from gradtracer.analyzers.layer_modules import layers_of
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.project import main_script, project_root
+from gradtracer.roots import unwrapped
 from gradtracer.run import Run, begin_run, open_run
 from gradtracer.settings import Settings, load_settings
 from gradtracer.stepping import count_steps
@@ -87,6 +88,7 @@ def observe(
 
     `site` is the line that asked for it.
     """
+    model = unwrapped(model)
     tables = {
         path: module
         for path, module in model.named_modules()

@@ -23,12 +23,21 @@ from gradtracer.analyzers.optimizer_facts import OptimizerFacts, optimizer_facts
 from gradtracer.analyzers.table_figures import TableFigures, measure, observation
 from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.analyzers.table_report import summarize, table_report
+from gradtracer.analyzers.table_state import (
+    TableState,
+    merge_states,
+    pack_state,
+    read_state,
+    unpack_state,
+)
 from gradtracer.auto_fix.intervene import AutoFix
 from gradtracer.callsite import call_site, locate_module
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.diagnoses.tables import EMBEDDING
 from gradtracer.exceptions import NothingToWatch
+from gradtracer.ranks import place_among_ranks
+from gradtracer.statistics.exposure import Halfway, halfway
 from gradtracer.statistics.movement import MovementTotals
 from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
 from gradtracer.training_sites import TrainingSites, training_sites
@@ -89,9 +98,15 @@ class EmbeddingTracker:
         self.name = run.unique_layer_name(name or self.site.attribute or "embedding")
         self.num_embeddings = embedding_layer.num_embeddings
         self.embedding_dim = embedding_layer.embedding_dim
-        self.auto_fix = auto_fix
+        self.auto_fix = auto_fix and not self._replicated()
+        if auto_fix and not self.auto_fix:
+            _log.warning(
+                "auto_fix is off for %s: its rows are trained by several ranks, whose copies must "
+                "stay alike; take auto_fix=True out, or train in one process",
+                self.name,
+            )
         self.track_interval = max(1, int(track_interval))
-        self._auto_fix = AutoFix(run, self.name) if auto_fix else None
+        self._auto_fix = AutoFix(run, self.name) if self.auto_fix else None
         self.audit_logger = self._auto_fix.audit if self._auto_fix is not None else None
         self.steps = 0
         self._active = run.observing
@@ -101,6 +116,7 @@ class EmbeddingTracker:
         self._facts: OptimizerFacts | None = None
         self._training: TrainingSites | None = None
         self._ranks: list[tuple[int, float]] = []
+        self._notes: list[tuple[int, int]] = []
         self._weight: torch.Tensor = embedding_layer.weight
         self._observer = self._observe()
         watch = call_site() if watch_site is None else watch_site
@@ -213,20 +229,39 @@ class EmbeddingTracker:
     def figures(self) -> TableFigures:
         """Measure everything now. O(N log N); waits for the device.
 
+        Of several ranks the first one sees what all of them counted, the others themselves alone.
         To be called where the training is: look-ups that no step has followed are counted first.
         """
         self._observer.count_pending()
+        if self.run.streams:
+            self.run.ranks.collect()
         return self._measure()
+
+    def rank_state(self, *, final: bool) -> bytes:
+        """What this rank knows of the table, for the rank that reports (see `ranks.py`)."""
+        if final:
+            self._observer.count_pending()
+        return pack_state(read_state(self._observer))
+
+    def _halfway(self, state: TableState) -> Halfway | None:
+        # Each rank's own notes cannot be merged: those of the reports serve.
+        look_ups, seen = int(state.counts.sum()), int(np.count_nonzero(state.counts))
+        found = halfway(self._notes, look_ups, seen)
+        self._notes.append((look_ups, seen))
+        return found
 
     def _measure(self) -> TableFigures:
         with self._measuring, torch.no_grad():
+            own, others = read_state(self._observer), self.run.ranks.of(self.name)
+            state = merge_states(own, [unpack_state(packed) for packed in others])
             figures = measure(
                 self.name,
-                self._observer,
+                state,
                 self._weight,
                 self.layer.padding_idx,
                 self.run.settings,
-                self._movement,
+                halfway=self._halfway(state) if others else self._observer.exposure.halfway(),
+                previous=self._movement,
             )
         optimizer = self._optimizer() if self._optimizer is not None else None
         if optimizer is not None:
@@ -256,8 +291,12 @@ class EmbeddingTracker:
             self.findings(figures), self.run.step, final=final
         ):
             self.run.emit(event_class, body)
-        if self._auto_fix is not None and not final and self._active:
+        if self._auto_fix is not None and not (final or self._replicated()) and self._active:
             self._observer.treatment = self._auto_fix.treat(figures, self._weight)
+
+    @staticmethod
+    def _replicated() -> bool:
+        return place_among_ranks().world_size > 1
 
     def findings(self, figures: TableFigures | None = None) -> list[Finding]:
         """What the tests say now, without hysteresis."""

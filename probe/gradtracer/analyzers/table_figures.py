@@ -1,4 +1,4 @@
-"""Figures of a table, computed from its observer by the reporting thread."""
+"""Figures of a table, computed from its state by the reporting thread."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
-from gradtracer.analyzers.table_observer import TableObserver
+from gradtracer.analyzers.table_state import TableState
 from gradtracer.settings import Settings
 from gradtracer.statistics.effective_rank import EffectiveRank, effective_rank
+from gradtracer.statistics.exposure import Halfway
 from gradtracer.statistics.gini import Gini, exposure_entropy, gini, lorenz_curve
 from gradtracer.statistics.movement import DriftShare, MovementTotals, drift_share
 from gradtracer.statistics.unseen import Unseen, unseen_rows
@@ -61,33 +62,36 @@ class TableFigures(NamedTuple):
 
 def measure(
     layer: str,
-    observer: TableObserver,
+    state: TableState,
     weight: torch.Tensor,
     padding_idx: int | None,
     settings: Settings,
+    *,
+    halfway: Halfway | None = None,
     previous: MovementTotals | None = None,
 ) -> TableFigures:
-    """Compute every figure. O(N log N) on the host; the table itself stays on its device."""
-    counts = observer.exposure.counts.cpu().numpy().astype(np.int64)
+    """Compute every figure. O(N log N) on the host; the table itself stays on its device.
+
+    `halfway` is of the look-ups, `previous` of the last report that there was.
+    """
+    counts = state.counts.copy()
     valid = np.ones(counts.size, dtype=bool)
     if padding_idx is not None:
         counts[padding_idx] = 0
         valid[padding_idx] = False
-    noise = observer.noise.noise.cpu().numpy().astype(np.float64)
-    energy = observer.noise.energy.cpu().numpy().astype(np.float64)
-    exposures = observer.noise.exposures.cpu().numpy().copy()
-    exposures[~valid] = 0
+    noise, energy = state.noise.astype(np.float64), state.energy.astype(np.float64)
+    exposures = np.where(valid, state.exposures, 0)
     zombies = zombie_rows(
         counts,
         exposures,
         energy,
         noise,
-        observer.noise.agreement.cpu().numpy().astype(np.float64),
+        state.agreement.astype(np.float64),
         _squared_norm(weight),
         noise_fdr=settings.zombie_fdr,
         oscillation_fdr=settings.oscillation_fdr,
     )
-    movement = observer.movement.totals()
+    movement = state.movement
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(energy > 0, 1.0 - noise / energy, 0.0)
     followed = exposures > 1
@@ -95,19 +99,19 @@ def measure(
         layer=layer,
         rows=int(valid.sum()),
         dim=int(weight.shape[1]),
-        steps=observer.tracked_steps,
+        steps=state.tracked_steps,
         counts=counts,
         valid=valid,
         gini=gini(counts),
         entropy=exposure_entropy(counts),
-        unseen=unseen_rows(counts[valid], observer.exposure.halfway()),
+        unseen=unseen_rows(counts[valid], halfway),
         rank=effective_rank(weight, _random_rows(counts, settings.seed, weight.device)),
         zombies=zombies,
         noise_energy=float(noise[followed].mean()) if followed.any() else 0.0,
         signal_share=np.clip(share, 0.0, 1.0),
         velocity=_velocity(movement, previous),
         drift=drift_share(movement),
-        nonfinite_steps=int(observer.nonfinite_steps),
+        nonfinite_steps=state.nonfinite_steps,
         movement=movement,
     )
 

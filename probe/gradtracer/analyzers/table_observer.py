@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gradtracer.ranks import place_among_ranks
 from gradtracer.statistics.exposure import Exposure
 from gradtracer.statistics.movement import Movement
 from gradtracer.statistics.noise_energy import NoiseEnergy
@@ -21,8 +22,9 @@ _FIRST_BURST = 256
 _MOVEMENT_EVERY = {False: 8, True: 32}
 """Followed steps to each whose movement is measured, by whether the gradient is sparse."""
 _MAX_PENDING = 64
+_ATTEMPTS = 20
 _SETTLE_SECONDS = 0.25
-"""How old a look-up may be and not yet be in the counts that the reporting thread reads."""
+"""How old a followed step may be and not yet be in the state that the reporting thread reads."""
 
 
 class Treatment(NamedTuple):
@@ -51,6 +53,8 @@ class TableObserver:
         self.treatment: Treatment | None = None
         self._recent = RecentLookUps(rows, device)
         self._following = False
+        self._version = 0
+        """Odd while recent look-ups go into the counts."""
         self._settled = time.monotonic()
         self._interval = track_interval
         self._pending: list[torch.Tensor] = []
@@ -74,9 +78,23 @@ class TableObserver:
     def count_pending(self) -> None:
         """Count what no optimizer step has followed, and all before; in the training's thread."""
         self._settle()
+        self._version += 1
         for ids in self._pending:
             self.exposure.add(ids.reshape(-1).long())
         self._pending.clear()
+        self._version += 1
+
+    def counts_now(self) -> torch.Tensor:
+        """`[N]` look-ups up to the last step, as a copy; for any thread.
+
+        Read again where the training counted meanwhile; the counts alone where it always does.
+        """
+        for _ in range(_ATTEMPTS):
+            version = self._version
+            counts, recent = self.exposure.counts.clone(), self._recent.ids.clone()
+            if version % 2 == 0 and version == self._version:
+                return counts.index_add_(0, recent, torch.ones_like(recent, dtype=counts.dtype))
+        return self.exposure.counts.clone()
 
     def before_step(self, weight: torch.Tensor, grad: torch.Tensor | None) -> None:
         """The optimizer is about to step on `weight`."""
@@ -108,17 +126,21 @@ class TableObserver:
         """Take the recent steps into the state: as exact as step by step, at a fraction."""
         recent = self._recent
         if recent.steps:
+            self._version += 1
             self.exposure.add(recent.ids)
             if self._following:
                 self.nonfinite_steps += self.noise.settle(recent.ids, recent.bounds)
             recent.clear()
+            self._version += 1
         self._settled = time.monotonic()
 
     def _follow(self, weight: torch.Tensor, grad: torch.Tensor, ids: torch.Tensor) -> None:
         self.noise.record(self._recent.bounds[-2], ids, grad)
         if self.tracked_steps % _MOVEMENT_EVERY[grad.is_sparse] == 0:
             # A sparse gradient moves its own rows only: then there is no drift to look for.
-            self.movement.before(weight, ids, witnesses=not grad.is_sparse)
+            # In a replica they may be other ranks' examples that a row moves for.
+            shared = place_among_ranks().world_size > 1
+            self.movement.before(weight, ids, None if grad.is_sparse else grad, shared=shared)
             self._moves = True
         self.tracked_steps += 1
 

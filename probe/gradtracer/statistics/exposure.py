@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -71,9 +72,18 @@ class Exposure:
         self._next_note = int(state["next_note"])
 
     def halfway(self) -> Halfway | None:
-        """The latest note at no more than half of the look-ups; None before there is one."""
-        for look_ups, seen in reversed(self._notes):
-            if 2 * look_ups <= self.total:
-                now = int(torch.count_nonzero(self.counts))
-                return Halfway(look_ups / self.total, now - int(seen))
-        return None
+        """What the later half brought; waits for the device. None at the very beginning."""
+        return halfway(self._notes, self.total, torch.count_nonzero(self.counts))
+
+
+def halfway(
+    notes: Sequence[tuple[int, int | torch.Tensor]], look_ups: int, seen: int | torch.Tensor
+) -> Halfway | None:
+    """From the latest of `notes` at no more than half of the look-ups; None where there is none.
+
+    A note is a number of look-ups and of rows seen by then; `look_ups` and `seen` are those of now.
+    """
+    for earlier, seen_then in reversed(notes):
+        if 2 * earlier <= look_ups:
+            return Halfway(earlier / look_ups, int(seen) - int(seen_then))
+    return None

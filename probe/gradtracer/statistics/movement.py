@@ -53,17 +53,34 @@ class Movement:
         self._present: torch.Tensor | None = None
         self._witness_before: torch.Tensor | None = None
 
-    def before(self, weight: torch.Tensor, ids: torch.Tensor, *, witnesses: bool) -> None:
-        """Keep the rows of `weight` `[N, D]` that this step may move; `ids` `[B]` int64, B >= 1."""
+    def before(
+        self,
+        weight: torch.Tensor,
+        ids: torch.Tensor,
+        grad: torch.Tensor | None,
+        *,
+        shared: bool = False,
+    ) -> None:
+        """Keep the rows of `weight` `[N, D]` that this step may move.
+
+        Args:
+            weight: the table.
+            ids: `[B]` int64, B >= 1.
+            grad: dense `[N, D]`; None leaves the witnesses out.
+            shared: whether the gradient is also of examples that are not in `ids`: where it is not
+                zero a witness counts as in the batch.
+        """
         stride = -(-ids.numel() // _SAMPLE)
         sampled = ids[::stride].sort().values
         self._counted = torch.ones_like(sampled, dtype=torch.bool)
         torch.ne(sampled[1:], sampled[:-1], out=self._counted[1:])
         self._sampled, self._before = sampled, weight.index_select(0, sampled)
-        if witnesses:
+        if grad is not None:
             in_order = ids.sort().values
             place = torch.searchsorted(in_order, self._witnesses).clamp_(max=ids.numel() - 1)
             self._present = in_order.index_select(0, place) == self._witnesses
+            if shared:
+                self._present |= (grad.index_select(0, self._witnesses) != 0).any(dim=1)
             self._witness_before = weight.index_select(0, self._witnesses)
 
     def after(self, weight: torch.Tensor) -> None:

@@ -41,7 +41,7 @@ def test_sums_equal_a_loop_over_steps_and_rows() -> None:
     for _ in range(40):
         weight = torch.randn(rows, dim, generator=g)
         ids = torch.randint(rows, (20,), generator=g)
-        movement.before(weight, ids, witnesses=True)
+        movement.before(weight, ids, weight)
         after = weight + torch.randn(rows, dim, generator=g)
         movement.after(after)
         change = (after - weight).double()
@@ -58,13 +58,25 @@ def test_sums_equal_a_loop_over_steps_and_rows() -> None:
     np.testing.assert_allclose(found[2:], expected[2:], rtol=1e-5)
 
 
+def test_a_row_that_another_ranks_example_moves_does_not_drift() -> None:
+    touched = []
+    for shared in (False, True):
+        movement, grad = Movement(4, CPU, 0, excluded=None), torch.zeros(4, 2)
+        grad[3] = 1.0
+        movement.before(torch.zeros(4, 2), torch.tensor([0, 1]), grad, shared=shared)
+        movement.after(torch.eye(4, 2)[[2, 2, 2, 0]])
+        found = movement.totals()
+        touched.append((found.touched, found.untouched))
+    assert touched == [(0.0, 1.0), (1.0, 0.0)]
+
+
 def test_a_sample_of_a_large_batch_gives_its_mean_velocity() -> None:
     g = torch.Generator().manual_seed(0)
     rows = 5_000
     movement = Movement(rows, CPU, 0, excluded=None)
     ids = torch.randint(rows, (4_000,), generator=g)
     weight = torch.zeros(rows, 4)
-    movement.before(weight, ids, witnesses=False)
+    movement.before(weight, ids, None)
     moved = torch.rand(rows, 4, generator=g)
     movement.after(moved)
     found = movement.totals()
@@ -76,7 +88,7 @@ def test_a_sample_of_a_large_batch_gives_its_mean_velocity() -> None:
 def test_rows_that_become_nan_or_infinite_leave_the_sums_finite() -> None:
     movement = Movement(4, CPU, 0, excluded=None)
     ids = torch.tensor([0, 1, 2])
-    movement.before(torch.zeros(4, 2), ids, witnesses=True)
+    movement.before(torch.zeros(4, 2), ids, torch.zeros(4, 2))
     after = torch.ones(4, 2)
     after[0], after[1], after[3] = float("nan"), float("inf"), float("inf")
     movement.after(after)
@@ -89,7 +101,7 @@ def test_rows_that_become_nan_or_infinite_leave_the_sums_finite() -> None:
 def test_a_table_of_one_row_that_is_padding_has_no_witness() -> None:
     movement = Movement(1, CPU, 0, excluded=0)
     ids = torch.tensor([0])
-    movement.before(torch.zeros(1, 2), ids, witnesses=True)
+    movement.before(torch.zeros(1, 2), ids, torch.zeros(1, 2))
     movement.after(torch.zeros(1, 2))
     assert drift_share(movement.totals()) is None
 

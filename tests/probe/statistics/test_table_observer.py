@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from gradtracer.analyzers.table_figures import TableFigures, measure
 from gradtracer.analyzers.table_observer import TableObserver
+from gradtracer.analyzers.table_state import read_state
 from gradtracer.settings import Settings
 
 Layer = nn.Embedding | nn.EmbeddingBag
@@ -39,7 +41,8 @@ class Loop:
     def figures(self) -> TableFigures:
         self.observer.count_pending()
         weight = self.layer.weight.detach()
-        return measure("t", self.observer, weight, self.layer.padding_idx, Settings())
+        state = read_state(self.observer)
+        return measure("t", state, weight, self.layer.padding_idx, Settings())
 
 
 def ids_of(rows: int, size: int, steps: int, seed: int = 0) -> list[torch.Tensor]:
@@ -77,6 +80,33 @@ def test_a_batch_larger_than_the_buffer_and_a_small_one_after_it_are_counted() -
     assert loop.figures().counts.tolist() == truth.tolist()
     steps = [sum(row in ids for ids in batches) for row in range(50)]
     assert loop.observer.noise.exposures.tolist() == steps
+
+
+def test_another_thread_reads_exact_counts_between_steps_without_settling_them() -> None:
+    loop = Loop(nn.Embedding(50, 4), interval=10)
+    batches = ids_of(50, 9, 30)
+    for number, ids in enumerate(batches, 1):
+        loop.step(ids)
+        truth = np.bincount(torch.cat(batches[:number]).numpy(), minlength=50)
+        assert read_state(loop.observer).counts.tolist() == truth.tolist()
+    assert loop.observer._recent.steps > 0
+
+
+def test_a_reader_that_meets_a_settling_step_never_counts_it_twice() -> None:
+    observer = TableObserver(torch.empty(7, 1), track_interval=10, seed=0, padding_idx=None)
+    training = threading.Thread(target=lambda: [count_one(observer) for _ in range(3_000)])
+    training.start()
+    seen = [0]
+    while training.is_alive():
+        seen.append(int(observer.counts_now().sum()))
+    training.join()
+    assert seen == sorted(seen)
+    assert seen[-1] <= int(observer.counts_now().sum()) == 3_000
+
+
+def count_one(observer: TableObserver) -> None:
+    observer.look_up(torch.zeros(1, dtype=torch.int64), trains=True)
+    observer.before_step(torch.empty(7, 1), None)
 
 
 def test_steps_with_and_without_a_gradient_take_turns() -> None:
