@@ -9,7 +9,7 @@ from dataclasses import replace
 from tree_sitter import Node
 
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
-from gradtracer_server.fixes.calls import arguments, callee_name, original_name, text_of
+from gradtracer_server.fixes.calls import ancestor, arguments, callee_name, original_name, text_of
 from gradtracer_server.fixes.imports import named
 from gradtracer_server.fixes.insertion import before, new_argument
 from gradtracer_server.fixes.literals import Place, follow, number, scope_of, written
@@ -18,6 +18,7 @@ from gradtracer_server.fixes.origins import bound_to, origin
 from gradtracer_server.fixes.parameter_groups import whole_model
 from gradtracer_server.fixes.proposal import FixContext, Plan
 from gradtracer_server.fixes.table_uses import known_files
+from gradtracer_server.fixes.tables import is_table
 from gradtracer_server.fixes.training_step import Step, TakenByLibrary, training_step
 from gradtracer_server.source.edits import TextEdit
 from gradtracer_server.source.index import SourceText
@@ -80,12 +81,17 @@ def _offered(context: FixContext) -> float:
 
 
 def _check_dense(context: FixContext) -> None:
+    """PyTorch cannot clip the norm of sparse gradients."""
     for path, source in known_files(context).items():
-        if found := re.search(r"\bsparse\s*=\s*True\b", source.text):
-            line = source.position_at(found.start()).line + 1
-            raise NotApplicable(
-                f"the gradients of line {line} of {path.name} are sparse, which {_CLIP} cannot clip"
-            )
+        for found in re.finditer(rb"\bsparse\s*=\s*True\b", source.data):
+            node = source.root.descendant_for_byte_range(*found.span())
+            call = None if node is None else ancestor(node, "call")
+            if call is not None and is_table(call, source):
+                line = call.start_point.row + 1
+                raise NotApplicable(
+                    f"the gradients of the table on line {line} of {path.name} are sparse, which "
+                    f"{_CLIP} cannot take"
+                )
 
 
 def _around(step: Step) -> Node:

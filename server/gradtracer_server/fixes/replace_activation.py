@@ -27,6 +27,7 @@ from gradtracer_server.source.index import Range, SourceText
 NAME = "replace-activation"
 TITLE = "Replace the activation"
 
+_WITHIN = frozenset({"argument_list", "attribute", "call", "parenthesized_expression"})
 _SAME = {each.function: each.module for each in ACTIVATIONS.values() if each.function}
 
 
@@ -177,7 +178,7 @@ def _relu(path: Path, source: SourceText, call: Node) -> _Found | None:
 def _relu_around(path: Path, source: SourceText, call: Node) -> _Found | None:
     """`F.relu(self.fc(x))`, `self.fc(x).relu()`, also with a normalisation between."""
     around = call.parent
-    while around is not None and around.type in ("argument_list", "attribute", "call"):
+    while around is not None and around.type in _WITHIN:
         if around.type == "call":
             found = _relu(path, source, around)
             if found is not None:

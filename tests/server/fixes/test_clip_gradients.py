@@ -213,6 +213,17 @@ def test_what_cannot_be_clipped_says_why(
     assert fix.disabled_reason is not None and reason in fix.disabled_reason
 
 
+def test_sparse_gradients_are_not_clipped(bench: Bench) -> None:
+    fix = clip(
+        bench, MAIN.format(step="optimizer.step()") + "e = nn.Embedding(9, 2, sparse=True)\n"
+    )
+    assert fix.disabled_reason == (
+        "the gradients of the table on line 9 of a.py are sparse, which clip_grad_norm_ cannot take"
+    )
+    fix = clip(bench, MAIN.format(step="optimizer.step()") + "e = to_dense(9, sparse=True)\n")
+    assert fix.disabled_reason is None
+
+
 def test_a_run_without_a_recorded_step_uses_the_only_one_of_the_file(bench: Bench) -> None:
     watch = "gradtracer.watch(model, optimizer)"
     text = MAIN.format(step="optimizer.step()") + f"    {watch}\n"
