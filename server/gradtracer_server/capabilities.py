@@ -6,6 +6,7 @@ Features ask this struct, never the raw capabilities: every default lives here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from lsprotocol import types
 from pygls.capabilities import get_capability
@@ -31,6 +32,14 @@ class ClientSupport:
     """The client can be told that inlay hints have changed."""
     refreshes_lenses: bool = False
     """The client can be told that code lenses have changed."""
+    text_document_content: bool = False
+    """The client opens documents whose text the server has."""
+    show_document: bool = False
+    """The server may have a document shown."""
+    applies_edits: bool = False
+    """The server may have an edit made."""
+    status: bool = False
+    """The client shows `gradtracer/status`: `experimental.gradtracer.status` is true."""
     code_action_literals: bool = False
     """Code actions may be more than commands."""
     code_action_preferred: bool = False
@@ -74,6 +83,11 @@ class ClientSupport:
             and get_capability(client, "workspace.diagnostics.refresh_support", False),
             refreshes_hints=get_capability(client, "workspace.inlay_hint.refresh_support", False),
             refreshes_lenses=get_capability(client, "workspace.code_lens.refresh_support", False),
+            text_document_content=get_capability(client, "workspace.text_document_content")
+            is not None,
+            show_document=get_capability(client, "window.show_document.support", False),
+            applies_edits=get_capability(client, "workspace.apply_edit", False),
+            status=_wants_status(client.experimental),
             code_action_literals=literals is not None,
             code_action_preferred=get_capability(
                 client, "text_document.code_action.is_preferred_support", False
@@ -91,3 +105,14 @@ class ClientSupport:
                 client, "workspace.did_change_watched_files.dynamic_registration", False
             ),
         )
+
+
+def _wants_status(experimental: object) -> bool:
+    """`{"gradtracer": {"status": true}}`, as a mapping or an object of pygls' making."""
+    found: object = experimental
+    for name in ("gradtracer", "status"):
+        if isinstance(found, dict):
+            found = cast("dict[str, object]", found).get(name)
+        else:
+            found = getattr(found, name, None)
+    return found is True

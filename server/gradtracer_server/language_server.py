@@ -21,10 +21,12 @@ from gradtracer_server.features import (
     code_lens,
     configuration,
     diagnostic,
+    execute_command,
     hover,
     inlay_hint,
     lifecycle,
     runs,
+    text_document_content,
     text_document_sync,
     watched_files,
     workspace_diagnostic,
@@ -77,6 +79,12 @@ OPTIONAL_FEATURES: tuple[tuple[str, str, Callable[..., Any], Any], ...] = (
         workspace_diagnostic.workspace_diagnostic,
         None,
     ),
+    (
+        "text_document_content",
+        types.WORKSPACE_TEXT_DOCUMENT_CONTENT,
+        text_document_content.text_document_content,
+        text_document_content.OPTIONS,
+    ),
 )
 """Methods that only a client with the ability named is told of."""
 
@@ -109,8 +117,20 @@ class GradTracerServer(LanguageServer):
         self.life = lifecycle.Life(self)
         self.asks_about_all = False
         """Whether the client asks about the diagnostics of the whole workspace."""
+        self.followed_content: dict[str, None] = {}
+        """The documents of ours that the client has asked for, in the order it did."""
         for method, handler, options in FEATURES:
             self.feature(method, options)(handler)
+        for name, command in execute_command.COMMANDS.items():
+            self.command(name)(self._bound(command))
+
+    def _bound(self, command: execute_command.Command) -> execute_command.Command:
+        """The command on this server; pygls would want its annotations to exist at run time."""
+
+        async def run(*arguments: Any) -> Any:
+            return await command(self, *arguments)
+
+        return run
 
     def announce(self) -> None:
         """Take up the features that this client can make use of, before it is told of any."""

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pygls.protocol import LanguageServerProtocol
+from lsprotocol import types
+from pygls.protocol import LanguageServerProtocol, lsp_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from concurrent.futures import Future
 
 
@@ -18,6 +19,18 @@ class BoundedProtocol(LanguageServerProtocol):
 
     pygls 2.1.1 keeps the futures of notifications for ever: one or two for each keystroke.
     """
+
+    @lsp_method(types.INITIALIZE)
+    def lsp_initialize(
+        self, params: types.InitializeParams
+    ) -> Generator[Any, Any, types.InitializeResult]:
+        """Announce `workspace/textDocumentContent`, which pygls 2.1.1 knows and does not name."""
+        answer = yield from super().lsp_initialize(params)
+        options = self.fm.feature_options.get(types.WORKSPACE_TEXT_DOCUMENT_CONTENT)
+        workspace = answer.capabilities.workspace
+        if options is not None and workspace is not None:
+            workspace.text_document_content = options
+        return answer
 
     def _execute_handler(
         self,

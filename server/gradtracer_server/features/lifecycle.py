@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 
 from gradtracer_server.capabilities import ClientSupport
-from gradtracer_server.features import configuration, watched_files
+from gradtracer_server.features import configuration, text_document_content, watched_files
 from gradtracer_server.features.diagnostic_items import diagnostics
 from gradtracer_server.features.progress import ProgressReporter
 from gradtracer_server.features.publish_diagnostics import DiagnosticPublisher
 from gradtracer_server.features.refresh import Refresh
 from gradtracer_server.features.runs import RunFeed
+from gradtracer_server.features.status import StatusReporter
 from gradtracer_server.locations import PositionUnits, path_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Life:
         self.publisher = DiagnosticPublisher(ls)
         self.progress = ProgressReporter(ls)
         self.runs = RunFeed(ls)
+        self.status = StatusReporter(ls)
         self._complained: set[Path] = set()
         self._findings: Sequence[Finding] | None = None
         self._failures: Sequence[Failure] = ()
@@ -65,6 +67,12 @@ class Life:
             ls,
             ls.workspace_inlay_hint_refresh_async,
             wanted=support.refreshes_hints,
+            quiet=HINT_SECONDS,
+        )
+        self._refresh_content = Refresh(
+            ls,
+            lambda _: text_document_content.refresh(ls),
+            wanted=support.text_document_content,
             quiet=HINT_SECONDS,
         )
         self._refresh_lenses = Refresh(
@@ -134,6 +142,8 @@ class Life:
         self._refresh_hints.when_changed((session.watcher.book.revision, settings))
         lenses = [each.diagnosis.id for each in session.findings if settings.code_lens]
         self._refresh_lenses.when_changed(lenses)
+        self._refresh_content.when_changed(session.watcher.book.revision)
+        self.status.update()
 
     def _complain(self, runs: Sequence[Run]) -> None:
         """Name each run that cannot be read in the client's log, once."""

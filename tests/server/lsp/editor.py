@@ -90,11 +90,19 @@ def capabilities(
             workspace_edit=types.WorkspaceEditClientCapabilities(
                 document_changes=can("document_changes")
             ),
+            apply_edit=can("applies_edits"),
+            text_document_content=types.TextDocumentContentClientCapabilities()
+            if can("text_document_content")
+            else None,
             did_change_watched_files=types.DidChangeWatchedFilesClientCapabilities(
                 dynamic_registration=can("watches_files")
             ),
         ),
-        window=types.WindowClientCapabilities(work_done_progress=can("work_done_progress")),
+        window=types.WindowClientCapabilities(
+            work_done_progress=can("work_done_progress"),
+            show_document=types.ShowDocumentClientCapabilities(support=can("show_document")),
+        ),
+        experimental={"gradtracer": {"status": can("status")}},
     )
 
 
@@ -103,6 +111,10 @@ ABILITIES = (
     "diagnostic_related",
     "diagnostic_data",
     "diagnostic_tags",
+    "applies_edits",
+    "text_document_content",
+    "show_document",
+    "status",
     "refresh_hints",
     "refresh_lenses",
     "code_description",
@@ -135,11 +147,39 @@ class Editor:
         features[types.CLIENT_REGISTER_CAPABILITY] = lambda params: self.registered.extend(
             params.registrations
         )
+        self.applied: list[types.ApplyWorkspaceEditParams] = []
+        """Edits that the server made, in the buffers too."""
+        self.statuses: list[dict[str, Any]] = []
+        """What the server said of how things stand."""
+        features[types.WORKSPACE_APPLY_EDIT] = self._made
+        features["gradtracer/status"] = self._stands
         for method in REFRESHES:
             features[method] = self._counted(method)
         self.client = LanguageClient(converter_factory=default_converter)
         register_lsp_features(self.client, features)
         self.answer: types.InitializeResult | None = None
+
+    @property
+    def _made(self) -> Callable[..., types.ApplyWorkspaceEditResult]:
+        def made(params: types.ApplyWorkspaceEditParams) -> types.ApplyWorkspaceEditResult:
+            self.applied.append(params)
+            self.apply(params.edit)
+            return types.ApplyWorkspaceEditResult(applied=True)
+
+        return made
+
+    @property
+    def _stands(self) -> Callable[..., None]:
+        def stands(params: Any) -> None:
+            self.statuses.append(params._asdict() if hasattr(params, "_asdict") else params)
+
+        return stands
+
+    async def command(self, name: str, *arguments: object) -> Any:
+        """Call a command of the server."""
+        return await self.client.workspace_execute_command_async(
+            types.ExecuteCommandParams(name, list(arguments))
+        )
 
     def _counted(self, method: str) -> Callable[..., None]:
         def count(*_: object) -> None:
