@@ -29,8 +29,15 @@ const host = await esbuild.build({
   format: "cjs",
   external: ["vscode"],
 });
+const page = await esbuild.build({
+  ...COMMON,
+  entryPoints: { inspector: "src/inspector/page/main.ts" },
+  platform: "browser",
+  target: "chrome120",
+  format: "iife",
+});
 await writeFile(join(DIST, "icon.png"), icon(128));
-await writeFile(join(DIST, "THIRD_PARTY.txt"), await licences([host]));
+await writeFile(join(DIST, "THIRD_PARTY.txt"), await licences([host, page]));
 await copyFile(join(HERE, "..", "LICENSE"), join(HERE, "LICENSE"));
 
 /** The licence of each package that went into a bundle. */

@@ -3,10 +3,16 @@ import { commands, type ExtensionContext, window, workspace } from "vscode";
 
 import { showDebugInformation } from "./debug_information";
 import { install, offerInstallation } from "./install";
+import { Inspector } from "./inspector/panel";
 import { followSelection, pythonExtensionPresent } from "./python_extension";
+import { Requests, RUNS_CHANGED } from "./requests";
+import { registerRunCommands } from "./run_commands";
+import { RunsTree } from "./runs_view";
 import { Server, type ServerState } from "./server";
 import { SECTION } from "./settings";
 import { createStatusItem, showState } from "./status";
+
+const TREE_MS = 1000;
 
 let server: Server | undefined;
 
@@ -17,6 +23,11 @@ export function activate(context: ExtensionContext): void {
   const status = createStatusItem();
   const running = new Server(log, trace, context.extensionPath);
   server = running;
+
+  const requests = new Requests(running);
+  const inspector = new Inspector(context, requests);
+  const tree = new RunsTree(requests);
+  const refresh = atMostEvery(TREE_MS, () => void tree.refresh());
 
   const restart = (): void => {
     running.restart().catch((error: unknown) => log.error(`starting the server: ${String(error)}`));
@@ -57,7 +68,21 @@ export function activate(context: ExtensionContext): void {
       log.info(`server: ${state.kind}${message}`);
       showState(status, state);
       void tell(state);
+      if (state.kind === "running") {
+        running.client?.onNotification(RUNS_CHANGED, () => {
+          refresh();
+          inspector.refresh();
+        });
+      }
+      refresh();
     }),
+    inspector,
+    window.createTreeView("gradtracer.runs", { treeDataProvider: tree, canSelectMany: true }),
+    ...registerRunCommands(running, requests, inspector),
+    commands.registerCommand("gradtracer.refreshRuns", () => tree.refresh()),
+    commands.registerCommand("gradtracer.openWalkthrough", () =>
+      commands.executeCommand("workbench.action.openWalkthrough", `${context.extension.id}#start`),
+    ),
     commands.registerCommand("gradtracer.restartServer", restart),
     commands.registerCommand("gradtracer.installServer", installServer),
     commands.registerCommand("gradtracer.chooseInterpreter", choose),
@@ -89,4 +114,20 @@ export function activate(context: ExtensionContext): void {
 
 export async function deactivate(): Promise<void> {
   await server?.dispose();
+}
+
+/** Calls now when the last call is long enough ago, else once when it is. */
+function atMostEvery(milliseconds: number, call: () => void): () => void {
+  let last = 0;
+  let due: NodeJS.Timeout | undefined;
+  return () => {
+    due ??= setTimeout(
+      () => {
+        due = undefined;
+        last = Date.now();
+        call();
+      },
+      Math.max(0, last + milliseconds - Date.now()),
+    );
+  };
 }

@@ -41,8 +41,14 @@ export function interpreterSetting(): string {
   return workspace.getConfiguration(SECTION).get("interpreter", "").trim();
 }
 
+const THEMES: Readonly<Record<ColorThemeKind, string>> = {
+  [ColorThemeKind.Light]: "light",
+  [ColorThemeKind.Dark]: "dark",
+  [ColorThemeKind.HighContrast]: "highContrast",
+  [ColorThemeKind.HighContrastLight]: "highContrastLight",
+};
+
 /** The kind of the colour theme, as the server draws for it. */
-export function theme(): "light" | "dark" {
-  const { kind } = window.activeColorTheme;
-  return kind === ColorThemeKind.Light || kind === ColorThemeKind.HighContrastLight ? "light" : "dark";
+function theme(): string {
+  return THEMES[window.activeColorTheme.kind];
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import ConsoleMessage, Locator, Page
+from playwright.sync_api import ConsoleMessage, Frame, Locator, Page
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts" / "vscode"
 """Screenshots of the latest run, one for each step."""
@@ -64,6 +64,34 @@ class Workbench:
     def status(self, text: str) -> Locator:
         """An entry of the status bar."""
         return self.page.locator(".statusbar-item", has_text=text)
+
+    def view(self, title: str) -> None:
+        """Show a view container of the activity bar."""
+        self.page.locator(f".activitybar .action-item a[aria-label^='{title}']").click()
+
+    @property
+    def tree(self) -> Locator:
+        """The rows of the tree in the side bar."""
+        return self.page.locator(".sidebar .monaco-list-row")
+
+    def webview(self) -> Frame:
+        """The page of the webview that is open."""
+        self.page.locator("iframe.webview.ready").wait_for()
+        outer = self.page.locator("iframe.webview.ready").element_handle().content_frame()
+        assert outer is not None
+        inner = outer.wait_for_selector("iframe#active-frame").content_frame()
+        assert inner is not None
+        inner.wait_for_selector("main section")
+        return inner
+
+    @property
+    def language_status(self) -> Locator:
+        """What the braces beside the language say, which are opened for it."""
+        shown = self.page.locator(".hover-language-status")
+        if not shown.is_visible():
+            self.page.locator(".statusbar-item[id='status.languageStatus']").click()
+            shown.first.wait_for()
+        return shown.first
 
     def close_panel(self) -> None:
         """Hide the panel below the editor."""

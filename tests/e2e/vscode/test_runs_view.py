@@ -1,0 +1,75 @@
+"""The runs in the activity bar, and the inspector of one of them, with a training that is live."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Frame, expect
+from workbench import Workbench
+
+pytestmark = pytest.mark.timeout(300)
+
+Train = Callable[..., "subprocess.Popen[bytes]"]
+OpenFolder = Callable[..., Workbench]
+LIVE_MS = 60_000
+AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def test_runs_are_listed_inspected_compared_and_deleted(
+    example: Path, train: Train, open_folder: OpenFolder
+) -> None:
+    train("--slow", "0.001", "--epochs", "6", "--dim", "16").wait(timeout=60)
+    training = train("--slow", "0.003")
+    bench = open_folder(example.parent)
+    bench.open(example.name)
+    bench.view("GradTracer")
+    tree = bench.tree
+    live = tree.filter(has_text="Live: step")
+    expect(live).to_have_count(1, timeout=LIVE_MS)
+    expect(tree.filter(has_text="finished at step")).to_have_count(1)
+    finding = tree.filter(has_text="The table uses few of its dimensions")
+    expect(finding.first).to_be_visible(timeout=LIVE_MS)
+    bench.picture("runs")
+
+    finding.filter(has_text="item_emb").click()
+    expect(bench.status("Ln 38")).to_be_visible()
+    tree.filter(has_text="Layers").first.click()
+    expect(tree.filter(has_text="Embedding 1,683 × 64").first).to_be_visible()
+    bench.picture("layers")
+
+    live.hover()
+    live.get_by_role("button", name="Open Inspector").click()
+    page = bench.webview()
+    expect(page.get_by_role("listbox", name="Layers").get_by_role("option")).to_have_count(2)
+    expect(page.locator("figure", has_text="Exposure over rows").locator("canvas")).to_be_visible()
+    expect(page.locator("figure", has_text="Effective rank")).to_contain_text("95 %")
+    expect(page.locator("figure", has_text="Loss")).to_be_visible(timeout=LIVE_MS)
+    bench.picture("inspector")
+    page.get_by_role("listbox", name="Layers").focus()
+    bench.page.keyboard.press("Home")
+    expect(page.get_by_role("heading", level=2)).to_have_text("user_emb")
+    bench.page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("heading", level=2)).to_have_text("item_emb")
+    assert serious(page) == []
+
+    assert training.poll() is None, "the training was to be live"
+    training.terminate()
+    training.wait(timeout=30)
+    expect(page.get_by_role("status").first).to_contain_text("interrupted at step")
+    bench.picture("ended")
+    assert bench.errors == []
+
+
+def serious(frame: Frame) -> list[str]:
+    """What axe-core finds that keeps people out."""
+    frame.evaluate(AXE.read_text(encoding="utf-8"))
+    found = frame.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        json.dumps({"id": each["id"], "nodes": [node["html"] for node in each["nodes"]]})
+        for each in found["violations"]
+        if each["impact"] in {"serious", "critical"}
+    ]
