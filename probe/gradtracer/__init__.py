@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from gradtracer.analyzers.flow import FlowTracker
     from gradtracer.analyzers.trees import TreeDynamicsTracker
     from gradtracer.audit import AutoFixAuditLogger
-    from gradtracer.callbacks import lightning_callback, transformers_callback
+    from gradtracer.callbacks import (
+        catboost_callback,
+        lightgbm_callback,
+        lightning_callback,
+        transformers_callback,
+        xgboost_callback,
+    )
     from gradtracer.callsite import locate_modules as locate
+    from gradtracer.entrance import watch
     from gradtracer.exceptions import (
         GradTracerError,
         MissingLibrary,
@@ -33,7 +40,6 @@ if TYPE_CHECKING:
     )
     from gradtracer.run import Run
     from gradtracer.version import __version__
-    from gradtracer.watching import watch
 
 __all__ = [
     "AgentExporter",
@@ -49,10 +55,13 @@ __all__ = [
     "TreeDynamicsTracker",
     "UsageError",
     "__version__",
+    "catboost_callback",
+    "lightgbm_callback",
     "lightning_callback",
     "locate",
     "transformers_callback",
     "watch",
+    "xgboost_callback",
 ]
 
 _HOMES = {
@@ -69,10 +78,13 @@ _HOMES = {
     "TreeDynamicsTracker": ("gradtracer.analyzers.trees", "TreeDynamicsTracker"),
     "UsageError": ("gradtracer.exceptions", "UsageError"),
     "__version__": ("gradtracer.version", "__version__"),
+    "catboost_callback": ("gradtracer.callbacks", "catboost_callback"),
+    "lightgbm_callback": ("gradtracer.callbacks", "lightgbm_callback"),
+    "xgboost_callback": ("gradtracer.callbacks", "xgboost_callback"),
     "lightning_callback": ("gradtracer.callbacks", "lightning_callback"),
     "locate": ("gradtracer.callsite", "locate_modules"),
     "transformers_callback": ("gradtracer.callbacks", "transformers_callback"),
-    "watch": ("gradtracer.watching", "watch"),
+    "watch": ("gradtracer.entrance", "watch"),
 }
 
 _install_call_sites()

@@ -12,9 +12,10 @@ from gradtracer.analyzers.flow import FlowTracker, observed_modules
 from gradtracer.analyzers.layer_modules import layers_of
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer.exceptions import NothingToWatch
+from gradtracer.joining import join_or_begin
 from gradtracer.project import main_script, project_root
 from gradtracer.roots import unwrapped
-from gradtracer.run import Run, begin_run, open_run
+from gradtracer.run import Run
 from gradtracer.settings import Settings, load_settings
 from gradtracer.stepping import count_steps
 from gradtracer_schemas import SourceSite
@@ -61,18 +62,6 @@ def watch(
     )
     run = join_or_begin(merged, site, total_steps=total_steps)
     observe(model, run, settings=merged, site=site, optimizer=optimizer)
-    return run
-
-
-def join_or_begin(settings: Settings, site: SourceSite, *, total_steps: int | None = None) -> Run:
-    """The open run; a new one when there is none, or when `site` is the line that began it."""
-    run = open_run()
-    if run is not None and run.automatic:
-        run.finish(reason="the script calls GradTracer itself")
-    elif run is not None and _same_line(run.watch_site, site):
-        run.finish(reason="watch was called again on the same line")
-    if run is None or run.outcome is not None:
-        run = begin_run(Run(settings=settings, watch_site=site, total_steps=total_steps))
     return run
 
 
@@ -123,13 +112,6 @@ def observe(
         FlowTracker(
             model, track_interval=settings.track_interval, run=run, sites=sites, watch_site=site
         )
-
-
-def _same_line(one: SourceSite, other: SourceSite) -> bool:
-    if not one.frames or not other.frames:
-        return False
-    a, b = one.frames[0], other.frames[0]
-    return (a.file, a.start_line) == (b.file, b.start_line)
 
 
 def _check_optimizer(

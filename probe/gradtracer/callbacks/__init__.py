@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradtracer.callbacks.catboost import GradTracerCallback as CatBoostCallback
+    from gradtracer.callbacks.lightgbm import GradTracerCallback as LightGBMCallback
     from gradtracer.callbacks.lightning import GradTracerCallback as LightningCallback
     from gradtracer.callbacks.transformers import GradTracerCallback as TransformersCallback
+    from gradtracer.callbacks.xgboost import GradTracerCallback as XGBoostCallback
 
 
 def lightning_callback(
@@ -39,3 +42,45 @@ def transformers_callback(
     from gradtracer.callbacks.transformers import GradTracerCallback
 
     return GradTracerCallback(auto_fix=auto_fix, track_interval=track_interval, **settings)
+
+
+def xgboost_callback(**settings: Any) -> XGBoostCallback:
+    """A callback for XGBoost: `xgb.train(..., callbacks=[gradtracer.xgboost_callback()])`.
+
+    `settings` are fields of `gradtracer.settings.Settings`. Loads no torch.
+
+    Raises:
+        MissingLibrary: `xgboost` is not installed.
+        SettingsError: a setting with an unknown name or a value that does not fit.
+    """
+    from gradtracer.callbacks.xgboost import GradTracerCallback
+
+    return GradTracerCallback(**settings)
+
+
+def lightgbm_callback(**settings: Any) -> LightGBMCallback:
+    """A callback for LightGBM: `lgb.train(..., callbacks=[gradtracer.lightgbm_callback()])`.
+
+    `settings` are fields of `gradtracer.settings.Settings`. Loads no torch.
+
+    Raises:
+        MissingLibrary: `lightgbm` is not installed.
+        SettingsError: a setting with an unknown name or a value that does not fit.
+    """
+    from gradtracer.callbacks.lightgbm import GradTracerCallback
+
+    return GradTracerCallback(**settings)
+
+
+def catboost_callback(**settings: Any) -> CatBoostCallback:
+    """A callback for CatBoost: `model.fit(..., callbacks=[gradtracer.catboost_callback()])`.
+
+    `settings` are fields of `gradtracer.settings.Settings`. Loads no torch.
+
+    Raises:
+        MissingLibrary: `catboost` is not installed.
+        SettingsError: a setting with an unknown name or a value that does not fit.
+    """
+    from gradtracer.callbacks.catboost import GradTracerCallback
+
+    return GradTracerCallback(**settings)

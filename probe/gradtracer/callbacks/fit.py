@@ -11,10 +11,11 @@ from torch import nn
 
 from gradtracer.callsite import call_site
 from gradtracer.ending import failure_place
+from gradtracer.joining import join_or_begin
 from gradtracer.project import main_script, project_root
 from gradtracer.run import Run, open_run
 from gradtracer.settings import load_settings
-from gradtracer.watching import join_or_begin, observe
+from gradtracer.watching import observe
 
 _log = logging.getLogger("gradtracer")
 _Arguments = ParamSpec("_Arguments")

@@ -43,7 +43,8 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or value is None:
         return None
     try:
-        return float(value)  # pyright: ignore[reportArgumentType] what is no number raises
+        # XGBoost tells its parameters as they are in single precision.
+        return float(f"{float(value):.7g}")  # pyright: ignore[reportArgumentType] or it raises
     except (TypeError, ValueError):
         return None
 

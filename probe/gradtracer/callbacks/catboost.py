@@ -1,0 +1,105 @@
+"""CatBoost's callback: `model.fit(..., callbacks=[gradtracer.catboost_callback()])`.
+
+CatBoost shows its callbacks metrics and no trees: the trees are read when the call of `fit` has
+returned, each tree being its round.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradtracer.analyzers.booster import Read, Snapshot
+from gradtracer.analyzers.booster_facts import BoosterFacts
+from gradtracer.analyzers.tree_parameters import parameters_of
+from gradtracer.analyzers.tree_reading import read_model
+from gradtracer.callbacks.boosting import Boosting
+from gradtracer.callbacks.library_frames import LibraryFrames
+from gradtracer.callbacks.tree_sample import sample_of
+from gradtracer.exceptions import MissingLibrary
+from gradtracer_schemas import SourceSite
+
+try:
+    import catboost as _catboost
+except ImportError as error:
+    raise MissingLibrary(
+        f"gradtracer.catboost_callback needs CatBoost, which cannot be imported ({error}): "
+        'pip install "gradtracer[trees]"'
+    ) from None
+
+del _catboost
+
+_USUAL_ROUNDS = 1_000
+
+
+class GradTracerCallback:
+    """Observes `fit` of CatBoost, CatBoostClassifier, CatBoostRegressor and CatBoostRanker.
+
+    Args:
+        settings: fields of `gradtracer.settings.Settings`.
+
+    Raises:
+        SettingsError: a setting with an unknown name or a value that does not fit.
+    """
+
+    def __init__(self, *, site: SourceSite | None = None, **settings: object) -> None:
+        self._boosting = Boosting(settings, site)
+
+    def after_iteration(self, info: Any) -> bool:
+        """After each round; never asks to stop."""
+        if info.iteration == 1:
+            self._begin()
+        if self._boosting.active:
+            self._boosting.rounds_done(int(info.iteration), info.metrics or {}, None)
+        return True
+
+    def finished(self, model: Any) -> None:
+        """`fit` has returned: read the trees at once."""
+        if self._boosting.active and model.is_fitted():
+            self._boosting.end(int(model.tree_count_), _Copy(model))
+
+    def _begin(self) -> None:
+        frames = LibraryFrames("catboost")
+        model = frames.local("self", "_fit", "fit")
+        try:
+            facts = _facts(model, frames)
+        except Exception:
+            facts = BoosterFacts("catboost", "CatBoost")
+        self._boosting.begin(facts, frames)
+        self._boosting.at_the_end(lambda: _what_is_there(model))
+
+
+def _what_is_there(model: Any) -> tuple[int, Snapshot] | None:
+    if model is None or not model.is_fitted():
+        return None
+    return int(model.tree_count_), _Copy(model)
+
+
+class _Copy:
+    """Reads a fitted model's trees, when asked to."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(self, first: int, end: int) -> Read:
+        def read() -> Any:
+            found = read_model(self._model)
+            return found.table, found.names
+
+        return read
+
+
+def _facts(model: Any, frames: LibraryFrames) -> BoosterFacts:
+    parameters, stops_early = parameters_of(model)
+    given = model.get_params()
+    validated = frames.local("eval_set", "_fit") is not None
+    keeps_best = validated and given.get("use_best_model", True) is not False
+    x, y = frames.local("X", "_fit"), frames.local("y", "_fit")
+    return BoosterFacts(
+        library="catboost",
+        kind=type(model).__name__,
+        total_rounds=int(parameters.get("num_boost_round", _USUAL_ROUNDS)),
+        parameters=parameters,
+        stops_early=stops_early or keeps_best,
+        training="learn",
+        sample=None if x is None or y is None else sample_of(x, y),
+    )
