@@ -10,6 +10,7 @@ from gradtracer_schemas import FixOffer
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes import (
     clip_gradients,
+    edit_booster_parameter,
     enable_auto_fix,
     reduce_embedding_dim,
     reduce_learning_rate,
@@ -36,6 +37,7 @@ _SETTING: tuple[LocatingFix, ...] = cast(
     "tuple[LocatingFix, ...]",
     (
         clip_gradients,
+        edit_booster_parameter,
         enable_auto_fix,
         reduce_embedding_dim,
         reduce_learning_rate,

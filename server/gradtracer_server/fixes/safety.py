@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SAFE = frozenset(
     {
         "clip-gradients",
+        "edit-booster-parameter",
         "enable-auto-fix",
         "reduce-learning-rate",
         "reduce-weight-decay",

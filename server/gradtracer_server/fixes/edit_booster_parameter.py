@@ -1,0 +1,198 @@
+"""Set a parameter of the booster where it stands, or add it where it is absent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tree_sitter import Node
+
+from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
+from gradtracer_server.fixes.booster_call import BoosterCall, Part, pairs, training_call
+from gradtracer_server.fixes.calls import arguments, text_of
+from gradtracer_server.fixes.insertion import new_item
+from gradtracer_server.fixes.literals import Literal, Place, follow, number
+from gradtracer_server.fixes.proposal import FixContext, Plan
+from gradtracer_server.source.edits import TextEdit
+
+NAME = "edit-booster-parameter"
+TITLE = "Set a parameter of the booster"
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "learning_rate": ("learning_rate", "eta", "shrinkage_rate"),
+    "num_boost_round": (
+        "num_boost_round", "n_estimators", "num_iterations", "num_iteration", "iterations",
+        "num_trees", "num_tree", "num_round", "num_rounds", "nrounds", "n_iter", "max_iter",
+    ),
+    "early_stopping_rounds": (
+        "early_stopping_rounds", "early_stopping_round", "early_stopping", "od_wait",
+        "n_iter_no_change",
+    ),
+    "reg_lambda": ("reg_lambda", "lambda", "lambda_l2", "l2_regularization", "l2_leaf_reg"),
+    "min_split_gain": ("gamma", "min_split_gain", "min_split_loss", "min_gain_to_split"),
+    "min_child_weight": (
+        "min_child_weight", "min_sum_hessian_in_leaf", "min_sum_hessian_per_leaf",
+        "min_sum_hessian",
+    ),
+    "max_depth": ("max_depth", "depth"),
+    "colsample_bytree": (
+        "colsample_bytree", "feature_fraction", "sub_feature", "rsm", "colsample_bylevel",
+    ),
+}  # fmt: skip
+"""Every name that a library takes for a parameter, by the name that diagnoses use."""
+
+_CATBOOST = {
+    "num_boost_round": "iterations", "reg_lambda": "l2_leaf_reg", "colsample_bytree": "rsm",
+    "max_depth": "depth",
+}  # fmt: skip
+_OF_THE_CALL = frozenset({"num_boost_round", "early_stopping_rounds"})
+"""What `train` and `cv` take as arguments of their own."""
+_ROUNDS_INDEX = 2
+_SAME = 1e-6
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a diagnosis asks for."""
+
+    name: str
+    value: float
+    measured: float | None
+    """What the run had; None when it was not told."""
+    library: str
+
+    @property
+    def text(self) -> str:
+        """As people write it: `0.1`, `1e-5`, `300`."""
+        return f"{self.value:g}".replace("e-0", "e-") if self.value < 1e6 else str(self.value)
+
+
+def plan(context: FixContext) -> Plan:
+    """Edit the number that sets the parameter, or add the parameter."""
+    wanted = _wanted(context)
+    call = training_call(context.diagnosis.site, context.frames)
+    literal = _literal(call, wanted)
+    if literal is not None:
+        _check(literal, wanted)
+        title = f"Set {wanted.name} from {text_of(literal.node)} to {wanted.text}"
+        here = "" if literal.path == call.place.path else f" of {literal.path.name}"
+        line = literal.node.start_point.row + 1
+        title += f": {literal.via} on line {line}{here}" if literal.via else f" on line {line}"
+        edit = TextEdit(literal.source.range_of(literal.node), wanted.text)
+        return Plan(title, {literal.path: (literal.source, [edit])})
+    part, name = _where_to_add(call, wanted)
+    source = part.place.source
+    quote = '"' if '"' in text_of(part.node) or "'" not in text_of(part.node) else "'"
+    item = f"{quote}{name}{quote}: " if part.is_dictionary else f"{name}="
+    line = part.node.start_point.row + 1
+    return Plan(
+        f"Add {name}={wanted.text} on line {line}",
+        {part.place.path: (source, new_item(source, part.node, item + wanted.text))},
+    )
+
+
+def locate(context: FixContext) -> None:
+    """Find the place, and go no further. Raises as `plan` does."""
+    wanted = _wanted(context)
+    literal = _literal(training_call(context.diagnosis.site, context.frames), wanted)
+    if literal is not None:
+        _check(literal, wanted)
+
+
+def _wanted(context: FixContext) -> Wanted:
+    given = context.offer.parameters if context.offer is not None else {}
+    name, value = given.get("parameter"), _number(given.get("value"))
+    if not isinstance(name, str) or name not in ALIASES or value is None:
+        raise NotApplicable(
+            f"expected a parameter of a booster and its value, got {name!r} and "
+            f"{given.get('value')!r}"
+        )
+    return Wanted(name, value, _number(given.get("measured")), str(given.get("library", "")))
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _check(literal: Literal, wanted: Wanted) -> None:
+    """A text that says something else than the run had was edited since."""
+    if _same(literal.value, wanted.value):
+        raise AlreadyApplied(f"{wanted.name} is {text_of(literal.node)} already")
+    if wanted.measured is not None and not _same(literal.value, wanted.measured):
+        raise AlreadyApplied(
+            f"{wanted.name} is {text_of(literal.node)} now; the run had {wanted.measured:g}"
+        )
+    if wanted.measured is None and wanted.name == "early_stopping_rounds" and literal.value > 0:
+        raise AlreadyApplied(f"early_stopping_rounds={text_of(literal.node)} is set already")
+
+
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=_SAME, abs_tol=1e-12)
+
+
+def _literal(call: BoosterCall, wanted: Wanted) -> Literal | None:
+    """The number that sets the parameter; None when nothing does."""
+    for expression, place in settings(call, wanted.name):
+        if expression.type == "none":
+            continue
+        return follow(expression, replace(place, number=number, wanted=wanted.name))
+    return None
+
+
+def settings(call: BoosterCall, name: str) -> Iterator[tuple[Node, Place]]:
+    """The expressions that set a parameter, the one that counts first.
+
+    Raises `NotApplicable` where several assignments may set it.
+    """
+    aliases = ALIASES[name]
+    assigned = [each for alias in aliases for each in call.assigned.get(alias, ())]
+    if len(assigned) > 1:
+        raise NotApplicable(f"{name} is assigned in {len(assigned)} places")
+    yield from assigned
+    for part in call.parts:
+        yield from ((value, part.place) for key, value in _given(part) if key in aliases)
+    if name == "num_boost_round" and call.kind != "fit":
+        passed = arguments(call.call)
+        if passed is not None and len(passed.positional) > _ROUNDS_INDEX:
+            yield passed.positional[_ROUNDS_INDEX], call.place
+
+
+def _given(part: Part) -> Iterator[tuple[str, Node]]:
+    if part.is_dictionary:
+        yield from pairs(part.node)
+        return
+    for child in part.node.named_children:
+        name, value = child.child_by_field_name("name"), child.child_by_field_name("value")
+        if child.type == "keyword_argument" and name is not None and value is not None:
+            yield text_of(name), value
+
+
+def _where_to_add(call: BoosterCall, wanted: Wanted) -> tuple[Part, str]:
+    """The part that is to hold the parameter, and its name there."""
+    if not call.parts:
+        raise NotApplicable("the arguments of the call that trained cannot be read")
+    name = wanted.name
+    if wanted.library == "catboost":
+        name = _CATBOOST.get(name, name)
+    if call.kind == "fit":
+        name = "n_estimators" if name == "num_boost_round" else name
+        name = _estimators_name(name, wanted.library)
+        return call.parts[1], name
+    takes_it = name in _OF_THE_CALL and (wanted.library == "xgboost" or name == "num_boost_round")
+    if takes_it:
+        return call.parts[0], name
+    if len(call.parts) < 2:
+        raise NotApplicable("the parameters of the call that trained cannot be read")
+    return call.parts[1], _estimators_name(name, wanted.library)
+
+
+def _estimators_name(name: str, library: str) -> str:
+    """How the library calls what has another name in another one."""
+    if library == "xgboost" and name == "min_split_gain":
+        return "gamma"
+    if library == "lightgbm" and name == "early_stopping_rounds":
+        return "early_stopping_round"
+    return name
