@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gradtracer.agent import AgentExporter
     from gradtracer.analyzers.embedding import EmbeddingTracker
     from gradtracer.analyzers.flow import FlowTracker
+    from gradtracer.analyzers.manager import FlowManager
     from gradtracer.analyzers.trees import TreeDynamicsTracker
     from gradtracer.audit import AutoFixAuditLogger
     from gradtracer.callbacks import (
@@ -45,6 +46,7 @@ __all__ = [
     "AgentExporter",
     "AutoFixAuditLogger",
     "EmbeddingTracker",
+    "FlowManager",
     "FlowTracker",
     "GradTracerError",
     "MissingLibrary",
@@ -68,6 +70,7 @@ _HOMES = {
     "AgentExporter": ("gradtracer.agent", "AgentExporter"),
     "AutoFixAuditLogger": ("gradtracer.audit", "AutoFixAuditLogger"),
     "EmbeddingTracker": ("gradtracer.analyzers.embedding", "EmbeddingTracker"),
+    "FlowManager": ("gradtracer.analyzers.manager", "FlowManager"),
     "FlowTracker": ("gradtracer.analyzers.flow", "FlowTracker"),
     "GradTracerError": ("gradtracer.exceptions", "GradTracerError"),
     "MissingLibrary": ("gradtracer.exceptions", "MissingLibrary"),

@@ -11,6 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from gradtracer.analyzers.embedding import EmbeddingTracker
     from gradtracer.analyzers.flow import FlowTracker
+    from gradtracer.analyzers.manager import FlowManager
     from gradtracer.analyzers.trees import TreeDynamicsTracker
     from gradtracer.run import Run
 
@@ -95,6 +96,48 @@ class AgentExporter:
         return _written(report, tracker.run, "layers", save)
 
     @classmethod
+    def export_manager(cls, manager: FlowManager, save: bool = False) -> str:
+        """Report on the towers of a model, and the summaries of the trackers beside them.
+
+        `{"gradtracer_manager_report": {name, towers: [{tower, modules, values, diagnostics}],
+        summary, ...}}`, where `diagnostics` is as in `export_embedding`.
+
+        Args:
+            manager: attached or detached; one without towers reports its trackers alone.
+            save: also write it beside the journal, as `<name>.json`; needs towers.
+        """
+        from gradtracer.analyzers.tower_figures import observation
+
+        figures = {each.tower: each for each in manager.figures()}
+        found = manager.diagnose(list(figures.values()))
+        towers: list[dict[str, Any]] = []
+        for tower in manager.towers:
+            known = figures.get(tower.name)
+            steps = known.steps if known is not None else 0
+            diagnostics: Any = [msgspec.to_builtins(one) for one in found.get(tower.name, [])]
+            healthy = (
+                f"HEALTHY: no test finds anything wrong with it after {steps:,} tracked steps."
+            )
+            towers.append(
+                {
+                    "tower": tower.name,
+                    "modules": list(tower.paths),
+                    "values": observation(known, tower.name).values if known is not None else {},
+                    "diagnostics": diagnostics or {"status": healthy},
+                }
+            )
+        report = {
+            "gradtracer_manager_report": {
+                "name": manager.name,
+                "towers": towers,
+                "summary": _numbers(manager.summary()),
+            }
+        }
+        if not manager.towers:
+            return json.dumps(report, indent=2)
+        return _written(report, manager.run, manager.name, save)
+
+    @classmethod
     def export_trees(cls, tracker: TreeDynamicsTracker) -> str:
         """Report on one ensemble of trees.
 
@@ -130,3 +173,12 @@ def _written(report: dict[str, Any], run: Run, name: str, save: bool) -> str:
 
 def _plain(value: object) -> bool:
     return isinstance(value, int | float)
+
+
+def _numbers(summary: Any) -> Any:
+    """A summary without what JSON has no word for, such as arrays."""
+    if isinstance(summary, dict):
+        return {str(key): _numbers(value) for key, value in summary.items()}
+    if isinstance(summary, list):
+        return [_numbers(value) for value in summary]
+    return summary if isinstance(summary, int | float | str | None) else str(summary)

@@ -57,6 +57,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     entries would have: the table then fits in half of its width."""
     drift_share: Share = 0.5
     """Raise EMBEDDING_DRIFT when more than this share of movement falls on untouched rows."""
+    towers: bool = True
+    """Compare the towers of a model that has several, as names or classes of its parts tell."""
+    tower_pace_ratio: Annotated[float, msgspec.Meta(gt=1)] = 10.0
+    """Raise TOWER_IMBALANCE when one tower moves so many times as far as another: when the fast one
+    has gone all its way, the slow one has gone a tenth of a like one."""
     overfit_share: Share = 0.01
     """Raise OVERFITTING_ROUNDS when more than this share of what the validation metric had gained
     is lost again: less is no reason to train anew."""

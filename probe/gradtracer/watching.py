@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from torch import nn
 from torch.optim import Optimizer
@@ -10,6 +11,8 @@ from torch.optim import Optimizer
 from gradtracer.analyzers.embedding import EmbeddingTracker
 from gradtracer.analyzers.flow import FlowTracker, observed_modules
 from gradtracer.analyzers.layer_modules import layers_of
+from gradtracer.analyzers.manager import FlowManager
+from gradtracer.analyzers.towers import Parts, has_towers, towers_of
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.joining import join_or_begin
@@ -30,6 +33,7 @@ def watch(
     total_steps: int | None = None,
     auto_fix: bool | None = None,
     track_interval: int | None = None,
+    towers: Mapping[str, Parts] | bool | None = None,
     **settings: object,
 ) -> Run:
     """Observe `model` until the process ends or `run.finish()` is called.
@@ -45,10 +49,12 @@ def watch(
         total_steps: optimizer steps planned; gives the progress bar its end.
         auto_fix: shrink the updates of rows named by ZOMBIE_EMBEDDINGS.
         track_interval: follow gradients at 1/track_interval of the steps, in bursts.
+        towers: compare these towers, e.g. `{"user": ["user_mlp"], "item": ["item_mlp"]}`; by
+            default those that names or classes of the model's parts tell of. False: none.
         settings: any other field of `gradtracer.settings.Settings`.
 
     Raises:
-        NothingToWatch: `model` is no `nn.Module`.
+        NothingToWatch: `model` is no `nn.Module`, or has no such towers.
         SettingsError: a setting with an unknown name or a value that does not fit.
     """
     if not isinstance(model, nn.Module):
@@ -58,10 +64,17 @@ def watch(
         )
     site = call_site()
     merged = load_settings(
-        project_root(main_script()), auto_fix=auto_fix, track_interval=track_interval, **settings
+        project_root(main_script()),
+        auto_fix=auto_fix,
+        track_interval=track_interval,
+        towers=towers if isinstance(towers, bool) else None,
+        **settings,
     )
+    named = towers if isinstance(towers, Mapping) else None
+    if named is not None:
+        towers_of(model, named)
     run = join_or_begin(merged, site, total_steps=total_steps)
-    observe(model, run, settings=merged, site=site, optimizer=optimizer)
+    observe(model, run, settings=merged, site=site, optimizer=optimizer, towers=named)
     return run
 
 
@@ -72,6 +85,7 @@ def observe(
     settings: Settings,
     site: SourceSite,
     optimizer: Optimizer | None = None,
+    towers: Mapping[str, Parts] | None = None,
 ) -> None:
     """Put what can be observed in `model` under observation of `run`, what it has already apart.
 
@@ -111,6 +125,16 @@ def observe(
     if layers:
         FlowTracker(
             model, track_interval=settings.track_interval, run=run, sites=sites, watch_site=site
+        )
+    compared = any(isinstance(each, FlowManager) and each.compares(model) for each in run.trackers)
+    if not compared and (towers is not None or (settings.towers and has_towers(model))):
+        FlowManager(
+            model,
+            towers,
+            track_interval=settings.track_interval,
+            run=run,
+            sites=sites,
+            watch_site=site,
         )
 
 

@@ -60,6 +60,12 @@ _KNOWN: tuple[_Known, ...] = (
     _Known("weight_norm", "Norm of the weights", number),
     _Known("dead_units", "Units without a gradient", count, of="units"),
     _Known("grad_zero", "Steps without a gradient", count),
+    _Known("tower_pace_ratio", "Other tower moves, times as far", _two_digits),
+    _Known("tower_gradient_ratio", "Other tower's gradient, times as large", _two_digits),
+    _Known("tower_correlation", "Moves with the other tower, correlation", _two_digits),
+    _Known("tower_correlation_lag", "At a lag of", count, unit="steps"),
+    _Known("tower_gradient_correlation", "Gradients of both towers, correlation", _two_digits),
+    _Known("tower_gradient_correlation_lag", "At a lag of", count, unit="steps"),
     _Known("grad_nonfinite", "Steps with a gradient that is not finite", count),
 )
 _BY_NAME = {known.name: known for known in _KNOWN}

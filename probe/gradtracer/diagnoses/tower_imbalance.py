@@ -1,0 +1,95 @@
+"""TOWER_IMBALANCE: one tower hardly moves while another learns."""
+
+from __future__ import annotations
+
+from gradtracer.analyzers.tower_figures import TowerFigures
+from gradtracer.diagnoses.finding import Finding, suppress
+from gradtracer.settings import Settings
+from gradtracer_schemas import Evidence
+
+_LEVEL = 0.95
+
+
+def examine(figures: TowerFigures, settings: Settings) -> Finding | None:
+    """Raise when the fastest tower moves `tower_pace_ratio` times as far a step as this one.
+
+    The level is shared among the towers that might have been the fastest (Bonferroni).
+    """
+    if not figures.parallel:
+        return None
+    rival = figures.fastest
+    confidence = rival.pace.probability_above(settings.tower_pace_ratio)
+    if 1.0 - confidence > (1.0 - _LEVEL) / len(figures.rivals):
+        return None
+    bursts = rival.pace.n
+    lr = "" if figures.lr is None else f" (now {figures.lr:g})"
+    gradients = rival.gradient
+    starved = gradients.probability_above(settings.tower_pace_ratio) >= _LEVEL
+    return Finding(
+        type="TOWER_IMBALANCE",
+        severity="warning",
+        confidence=confidence,
+        premise=(
+            f"A step moves tower {rival.tower} by {_share(rival.pace.value * figures.pace.value)} "
+            f"of its norm and tower {figures.tower} by {_share(figures.pace.value)}: "
+            f"{_times(rival.pace.value)} as far, over {bursts} bursts. "
+            f"{_gradients(rival.tower, gradients.value)}"
+        ),
+        implies=(
+            f"Tower {rival.tower} learns to match what {figures.tower} happened to be at its "
+            "start; the scores rest on one tower alone."
+        ),
+        action=(
+            f"Look why so little gradient reaches {figures.tower}: a detached output, a mask, a "
+            "saturated end, a temperature. If it is meant to stay, freeze it."
+            if starved
+            else f"Give {figures.tower} a learning rate{lr} nearer to that of {rival.tower}; where "
+            "its weights are large for their gradients, initialise them smaller. If it is meant "
+            "to stay, freeze it."
+        ),
+        expected_effect="Towers that move by shares of their weights within a factor of three.",
+        risk="A tower that was pretrained forgets when it moves fast.",
+        evidence=[
+            Evidence(
+                statistic="tower_pace_ratio",
+                value=rival.pace.value,
+                threshold=settings.tower_pace_ratio,
+                comparison="above",
+                n=bursts,
+                interval=rival.pace.interval,
+                test="Student t over bursts of the later half, on the log scale",
+            ),
+            *(
+                [
+                    Evidence(
+                        statistic="tower_gradient_ratio",
+                        value=gradients.value,
+                        threshold=settings.tower_pace_ratio,
+                        comparison="above",
+                        n=gradients.n,
+                        interval=gradients.interval,
+                        test="Student t over bursts of the later half, on the log scale",
+                    )
+                ]
+                if starved
+                else []
+            ),
+        ],
+        fixes=[suppress()],
+    )
+
+
+def _share(value: float) -> str:
+    return "nothing" if value < 1e-11 else f"{value:.1g}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} times" if ratio < 1e9 else "beyond all measure"
+
+
+def _gradients(rival: str, ratio: float) -> str:
+    if ratio > 1e9:
+        return "No gradient reaches it."
+    if ratio >= 1:
+        return f"The gradient of {rival} is {ratio:.2g} times as large."
+    return f"Its own gradient is {1 / ratio:.2g} times as large."
