@@ -8,11 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from gradtracer_server.exceptions import ServerError
-from gradtracer_server.headless.arguments import parse
+from gradtracer_server.headless.arguments import build_parser, parse
 
 _INTERRUPTED = 130
 _EXTRA = {
-    **dict.fromkeys(("pygls", "lsprotocol", "tree_sitter", "tree_sitter_python"), "server"),
+    **dict.fromkeys(
+        ("pygls", "lsprotocol", "tree_sitter", "tree_sitter_python", "rich", "shtab"), "server"
+    ),
     **dict.fromkeys(("mcp", "anyio", "pydantic"), "agents"),
 }
 """Packages that a command may lack, and the extra that brings them."""
@@ -93,6 +95,43 @@ def _run(arguments: argparse.Namespace) -> int:
             from gradtracer_server.headless.rule import rule
 
             return rule(arguments.type)
+        case "watch":
+            from gradtracer_server.headless.watch import watch
+
+            return watch(arguments.paths, once=arguments.once, plain=arguments.plain)
+        case "report":
+            from gradtracer_server.headless.report import report
+
+            return report(arguments.run, arguments.output, arguments.paths)
+        case "completion":
+            from gradtracer_server.headless.completion import completion
+
+            return completion(arguments.shell, build_parser())
+        case _:
+            return _run_runs(arguments)
+
+
+def _run_runs(arguments: argparse.Namespace) -> int:
+    match arguments.action:
+        case "show":
+            from gradtracer_server.headless.runs_show import runs_show
+
+            return runs_show(arguments.run, arguments.paths, output_format=arguments.output_format)
+        case "compare":
+            from gradtracer_server.headless.runs_compare import runs_compare
+
+            return runs_compare(
+                arguments.run, arguments.paths, output_format=arguments.output_format
+            )
+        case "prune":
+            from gradtracer_server.headless.runs_prune import runs_prune
+
+            return runs_prune(
+                arguments.paths,
+                keep=arguments.keep,
+                older_than=arguments.older_than,
+                sure=arguments.yes,
+            )
         case _:
             from gradtracer_server.headless.runs import runs
 

@@ -28,13 +28,18 @@ _CONNECTION_BYTES = 1 << 16
 
 def find_runs(roots: Iterable[Path]) -> list[Path]:
     """The newest run folders of the roots, of their ancestors up to the repository, and below."""
+    return all_runs(roots, MAX_RUNS)[:MAX_RUNS]
+
+
+def all_runs(roots: Iterable[Path], most: int | None = None) -> list[Path]:
+    """As `find_runs`, without an end; or at most so many of each folder."""
     found: dict[Path, None] = {}
     for root in roots:
         absolute = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links
         owners = _trusted_owners(absolute)
         for folder in (absolute, *_ancestors(absolute), *_below(absolute)):
-            found.update(dict.fromkeys(_runs_of(folder, owners)))
-    return sorted(found, key=lambda folder: folder.name, reverse=True)[:MAX_RUNS]
+            found.update(dict.fromkeys(_runs_of(folder, owners, most)))
+    return sorted(found, key=lambda folder: folder.name, reverse=True)
 
 
 def searched(root: Path) -> list[Path]:
@@ -109,7 +114,9 @@ def _subfolders(folder: Path) -> list[Path]:
         return []
 
 
-def _runs_of(folder: Path, owners: frozenset[int] | None) -> list[Path]:
+def _runs_of(
+    folder: Path, owners: frozenset[int] | None, most: int | None = MAX_RUNS
+) -> list[Path]:
     runs = folder / HOME / "runs"
     if not (_is_ours(folder / HOME, owners) and _is_ours(runs, owners)):
         return []
@@ -117,8 +124,9 @@ def _runs_of(folder: Path, owners: frozenset[int] | None) -> list[Path]:
         names = sorted(os.listdir(runs), reverse=True)  # noqa: PTH208 - names alone are wanted
     except OSError:
         return []
-    newest = (runs / name for name in names[: 2 * MAX_RUNS])
-    return [run for run in newest if _is_ours(run, owners)][:MAX_RUNS]
+    # Half as many again as are wanted may be something else.
+    newest = (runs / name for name in (names if most is None else names[: 2 * most]))
+    return [run for run in newest if _is_ours(run, owners)][:most]
 
 
 def _is_ours(folder: Path, owners: frozenset[int] | None) -> bool:

@@ -1,12 +1,26 @@
-"""The command line: what each command of `gradtracer` takes. Imports nothing of ours."""
+"""The command line: what each command of `gradtracer` takes. Loads none of the commands."""
 
 from __future__ import annotations
 
 import argparse
-import textwrap
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+from gradtracer_server.headless.argument_parts import (
+    Commands,
+    command,
+    output_format,
+    paths,
+    selection,
+)
+from gradtracer_server.headless.run_arguments import (
+    add_report,
+    add_runs,
+    add_watch,
+    with_action,
+)
 
 _EXAMPLES = """\
 examples:
@@ -15,7 +29,9 @@ examples:
   gradtracer check --output-format json src/model.py
   gradtracer fix                        make the safe ones of them
   gradtracer rule ZOMBIE_EMBEDDINGS     what a diagnosis means and what helps
-  gradtracer runs                       the runs of this folder
+  gradtracer runs compare               the last run with the one before it
+  gradtracer watch                      trainings as they go on
+  gradtracer report                     the last run as one HTML file
   gradtracer serve                      the language server, for an editor's settings
   gradtracer mcp                        the same for an AI agent's settings
 
@@ -25,6 +41,12 @@ a script is watched with one line: run = gradtracer.watch(model, optimizer=optim
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments as a namespace whose `command` names the command; exits 2 on a wrong one."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return build_parser().parse_args(with_action(given))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
     parser = argparse.ArgumentParser(
         prog="gradtracer",
         description="Training dynamics on the line of code that defines the layer.",
@@ -33,13 +55,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _serve(commands)
     _check(commands)
     _fix(commands)
-    _mcp(commands)
     _rule(commands)
-    _runs(commands)
-    return parser.parse_args(arguments)
+    add_runs(commands)
+    add_watch(commands)
+    add_report(commands)
+    _serve(commands)
+    _mcp(commands)
+    _completion(commands)
+    return parser
 
 
 def tcp_address(text: str) -> tuple[str, int]:
@@ -53,18 +78,15 @@ def tcp_address(text: str) -> tuple[str, int]:
     return (host[1:-1] if bracketed else host) or "127.0.0.1", int(port)
 
 
-_Commands = Any  # argparse keeps the class of its subparsers private
-
-
-def _serve(commands: _Commands) -> None:
-    serve = _command(
+def _serve(commands: Commands) -> None:
+    serve = command(
         commands,
         "serve",
         "the language server, on standard input and output",
         "Serve one editor. It starts the server itself: see the README.",
         """\
-  gradtracer serve                       what an editor's settings name
-  gradtracer serve --tcp 127.0.0.1:2087  for a client that connects""",
+  gradtracer serve                        what an editor's settings name
+  gradtracer serve --tcp 127.0.0.1:2087   for a client that connects""",
     )
     serve.add_argument(
         "--tcp",
@@ -74,8 +96,8 @@ def _serve(commands: _Commands) -> None:
     )
 
 
-def _check(commands: _Commands) -> None:
-    check = _command(
+def _check(commands: Commands) -> None:
+    check = command(
         commands,
         "check",
         "print what the last runs found, by file and line",
@@ -92,14 +114,14 @@ def _check(commands: _Commands) -> None:
   gradtracer check --baseline known.json               fail on new findings alone
   gradtracer check --since-run previous                what the run before did not have""",
     )
-    _paths(check, "files and folders to report on")
+    paths(check, "files and folders to report on")
     form = check.add_mutually_exclusive_group()
-    _output_format(form, "json-lines", "sarif", "github", "markdown")
+    output_format(form, "json-lines", "sarif", "github", "markdown")
     form.add_argument(
         "--diff", action="store_true", help="print the first fix of each finding as a patch"
     )
     check.add_argument("--show-fixes", action="store_true", help="list the fixes of each finding")
-    _selection(check)
+    selection(check)
     check.add_argument(
         "--since-run", metavar="RUN", help="report only what that run did not have; or `previous`"
     )
@@ -111,8 +133,8 @@ def _check(commands: _Commands) -> None:
     )
 
 
-def _fix(commands: _Commands) -> None:
-    fix = _command(
+def _fix(commands: Commands) -> None:
+    fix = command(
         commands,
         "fix",
         "make the proposed edits in the source",
@@ -126,17 +148,17 @@ def _fix(commands: _Commands) -> None:
   gradtracer fix --select REPRESENTATION_COLLAPSE --unsafe
   gradtracer fix --fix reduce-weight-decay       this fix and no other""",
     )
-    _paths(fix, "files and folders whose findings to fix")
+    paths(fix, "files and folders whose findings to fix")
     fix.add_argument("--diff", action="store_true", help="print the edits as a patch instead")
-    _selection(fix)
+    selection(fix)
     fix.add_argument(
         "--fix", dest="only", metavar="NAME", help="make this fix alone, e.g. enable-auto-fix"
     )
     fix.add_argument("--unsafe", action="store_true", help="also fixes that change the model")
 
 
-def _mcp(commands: _Commands) -> None:
-    mcp = _command(
+def _mcp(commands: Commands) -> None:
+    mcp = command(
         commands,
         "mcp",
         "a server for AI agents, on standard input and output",
@@ -148,11 +170,11 @@ def _mcp(commands: _Commands) -> None:
 
   {"mcpServers": {"gradtracer": {"command": "gradtracer", "args": ["mcp", "/path/to/project"]}}}""",
     )
-    _paths(mcp, "folders to serve")
+    paths(mcp, "folders to serve")
 
 
-def _rule(commands: _Commands) -> None:
-    rule = _command(
+def _rule(commands: Commands) -> None:
+    rule = command(
         commands,
         "rule",
         "explain a type of diagnosis",
@@ -166,49 +188,18 @@ def _rule(commands: _Commands) -> None:
     )
 
 
-def _runs(commands: _Commands) -> None:
-    runs = _command(
+def _completion(commands: Commands) -> None:
+    completion = command(
         commands,
-        "runs",
-        "list the runs",
-        "List the runs, the newest first.",
+        "completion",
+        "print the script that completes commands in a shell",
+        "Print a script for a shell, which then completes commands, options and files.",
         """\
-  gradtracer runs
-  gradtracer runs ../project --output-format json""",
+  gradtracer completion bash > ~/.local/share/bash-completion/completions/gradtracer
+  gradtracer completion zsh > ~/.zfunc/_gradtracer
+  gradtracer completion fish > ~/.config/fish/completions/gradtracer.fish""",
     )
-    _paths(runs, "folders to look around")
-    _output_format(runs)
-
-
-def _paths(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "paths", nargs="*", type=Path, metavar="PATH", help=f"{what} (default: this folder)"
-    )
-
-
-def _output_format(parser: Any, *more: str) -> None:
-    parser.add_argument(
-        "--output-format", choices=("text", "json", *more), default="text", help="default: text"
-    )
-
-
-def _selection(parser: argparse.ArgumentParser) -> None:
-    what = "types, beginnings of types, or ids"
-    for name, help_ in (("--select", f"only these {what}"), ("--ignore", f"none of these {what}")):
-        parser.add_argument(name, action="append", default=[], metavar="WHAT", help=help_)
-
-
-def _command(
-    commands: _Commands, name: str, help_: str, description: str, examples: str
-) -> argparse.ArgumentParser:
-    """A command with its description, and examples that stand as they are written."""
-    return commands.add_parser(
-        name,
-        help=help_,
-        description=textwrap.fill(description, 78),
-        epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL")
 
 
 class _Version(argparse.Action):

@@ -10,8 +10,8 @@ from gradtracer_server.exceptions import UsageError
 from gradtracer_server.runbook import RunBook
 
 
-def run_book(paths: Sequence[Path]) -> RunBook:
-    """The runs around paths; without any, around the current folder.
+def folders_of(paths: Sequence[Path]) -> list[Path]:
+    """The folders of paths; without any, the current folder.
 
     Raises:
         UsageError: a path does not exist.
@@ -20,7 +20,16 @@ def run_book(paths: Sequence[Path]) -> RunBook:
         if not path.exists():
             raise UsageError(f"expected a file or a folder, got {str(path)!r}: there is none")
     here = [path if path.is_dir() else path.parent for path in paths] or [Path()]
-    book = RunBook(list(dict.fromkeys(folder.resolve() for folder in here)))
+    return list(dict.fromkeys(folder.resolve() for folder in here))
+
+
+def run_book(paths: Sequence[Path]) -> RunBook:
+    """The runs around paths; without any, around the current folder.
+
+    Raises:
+        UsageError: a path does not exist.
+    """
+    book = RunBook(folders_of(paths))
     book.refresh()
     return book
 

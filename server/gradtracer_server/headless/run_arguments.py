@@ -1,0 +1,137 @@
+"""What the commands about runs take: `runs`, `watch`, `report`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradtracer_server.headless.argument_parts import (
+    Commands,
+    command,
+    folder,
+    output_format,
+    paths,
+)
+
+_ACTIONS = ("list", "show", "compare", "prune")
+
+
+def with_action(arguments: Sequence[str]) -> list[str]:
+    """`runs` and `runs PATH` mean `runs list`."""
+    given = list(arguments)
+    if given[:1] == ["runs"] and given[1:2] not in [[each] for each in (*_ACTIONS, "-h", "--help")]:
+        given.insert(1, "list")
+    return given
+
+
+def add_runs(commands: Commands) -> None:
+    """`runs list|show|compare|prune`."""
+    runs = command(
+        commands,
+        "runs",
+        "list, show, compare and delete runs",
+        "The runs around a folder, the newest first.",
+        """\
+  gradtracer runs                        list them
+  gradtracer runs ../project --output-format json
+  gradtracer runs show                   the newest, with the figures of its layers
+  gradtracer runs show 20261125-024246   by the beginning of its id
+  gradtracer runs compare                the newest with the one before it
+  gradtracer runs prune --keep 10 --yes  delete all but the newest ten""",
+    )
+    actions = runs.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = command(
+        actions, "list", "the runs", "List the runs, the newest first.", "  gradtracer runs list"
+    )
+    paths(listing, "folders to look around")
+    output_format(listing)
+    _show(actions)
+    _compare(actions)
+    _prune(actions)
+
+
+def _show(actions: Commands) -> None:
+    show = command(
+        actions,
+        "show",
+        "one run and its layers",
+        "Print how a run stands, the figures of its layers and what they show.",
+        "  gradtracer runs show\n  gradtracer runs show 20261125-024246 --output-format json",
+    )
+    show.add_argument("run", nargs="?", metavar="RUN", help="its id (default: the newest)")
+    folder(show)
+    output_format(show)
+
+
+def _compare(actions: Commands) -> None:
+    compare = command(
+        actions,
+        "compare",
+        "what differs between two runs",
+        "Compare what two runs measured at the last step that both reached. One RUN is compared "
+        "with the newest; without any, the newest with the one of its script before it.",
+        "  gradtracer runs compare\n  gradtracer runs compare 20261124-180000 20261125-024246",
+    )
+    compare.add_argument("run", nargs="*", metavar="RUN", help="at most two, the older first")
+    folder(compare)
+    output_format(compare)
+
+
+def _prune(actions: Commands) -> None:
+    prune = command(
+        actions,
+        "prune",
+        "delete old runs",
+        "Delete the folders of old runs; without --yes, say which. A run that is live is kept.",
+        "  gradtracer runs prune --keep 10\n  gradtracer runs prune --older-than 30 --yes",
+    )
+    paths(prune, "folders to look around")
+    prune.add_argument("--keep", type=_count, metavar="N", help="keep the newest N")
+    prune.add_argument(
+        "--older-than", type=float, metavar="DAYS", help="only what began so many days ago"
+    )
+    prune.add_argument("--yes", action="store_true", help="delete them")
+
+
+def add_watch(commands: Commands) -> None:
+    """`watch`."""
+    watch = command(
+        commands,
+        "watch",
+        "follow trainings in the terminal",
+        "Show progress, loss, figures and diagnoses of the trainings that run now, and of those "
+        "that begin later. Ends with Ctrl-C.",
+        """\
+  gradtracer watch
+  gradtracer watch --once                until a training has ended; 1 if it failed
+  gradtracer watch --plain | tee log.txt""",
+    )
+    paths(watch, "folders to look around")
+    watch.add_argument("--once", action="store_true", help="end when a training has ended")
+    watch.add_argument(
+        "--plain", action="store_true", help="a line for each change, as off a terminal"
+    )
+
+
+def add_report(commands: Commands) -> None:
+    """`report`."""
+    report = command(
+        commands,
+        "report",
+        "write a run as one HTML file",
+        "Write a page with the plots, figures and diagnoses of a run: one file that needs "
+        "nothing else, in light and dark.",
+        """\
+  gradtracer report                      the newest run, to gradtracer-RUN.html
+  gradtracer report 20261125-024246 -o report.html""",
+    )
+    report.add_argument("run", nargs="?", metavar="RUN", help="its id (default: the newest)")
+    report.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file; - for stdout")
+    folder(report)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a number of runs such as 10, got {text!r}")
+    return int(text)
