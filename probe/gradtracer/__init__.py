@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gradtracer.analyzers.manager import FlowManager
     from gradtracer.analyzers.trees import TreeDynamicsTracker
     from gradtracer.audit import AutoFixAuditLogger
+    from gradtracer.bridges import log_to_mlflow, log_to_tensorboard, log_to_wandb
     from gradtracer.callbacks import (
         catboost_callback,
         lightgbm_callback,
@@ -61,6 +62,9 @@ __all__ = [
     "lightgbm_callback",
     "lightning_callback",
     "locate",
+    "log_to_mlflow",
+    "log_to_tensorboard",
+    "log_to_wandb",
     "transformers_callback",
     "watch",
     "xgboost_callback",
@@ -85,6 +89,9 @@ _HOMES = {
     "lightgbm_callback": ("gradtracer.callbacks", "lightgbm_callback"),
     "xgboost_callback": ("gradtracer.callbacks", "xgboost_callback"),
     "lightning_callback": ("gradtracer.callbacks", "lightning_callback"),
+    "log_to_mlflow": ("gradtracer.bridges", "log_to_mlflow"),
+    "log_to_tensorboard": ("gradtracer.bridges", "log_to_tensorboard"),
+    "log_to_wandb": ("gradtracer.bridges", "log_to_wandb"),
     "locate": ("gradtracer.callsite", "locate_modules"),
     "transformers_callback": ("gradtracer.callbacks", "transformers_callback"),
     "watch": ("gradtracer.entrance", "watch"),

@@ -2,10 +2,10 @@
 
 GradTracerError
 ├── SettingsError      a setting of the wrong type or name
-├── MissingLibrary     a callback's training library is not installed
+├── MissingLibrary     a library that a callback, bridge or plot needs is not installed
 ├── NotAModel          what should be located is no module
 ├── NothingToWatch     the model has no layer of a kind that is observed
-└── UsageError         a command line of `python -m gradtracer` that cannot be run
+└── UsageError         a command line that cannot be run, or a call that comes too early
 """
 
 from __future__ import annotations
@@ -32,4 +32,4 @@ class NothingToWatch(GradTracerError, TypeError):
 
 
 class UsageError(GradTracerError):
-    """The command line names nothing that can be run, or an option that does not exist."""
+    """What was asked for cannot be done as it was asked; the message names what would do."""

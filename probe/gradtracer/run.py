@@ -214,6 +214,12 @@ class Run:
         for tracker in self.trackers:
             tracker.forget()
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        from gradtracer.notebook import run_html
+
+        return run_html(self)
+
     def __enter__(self) -> Run:
         """Use as a context: the run ends with the block."""
         return self
