@@ -82,6 +82,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snr_floor: Annotated[float, msgspec.Meta(gt=0)] = 0.01
     """Raise LOW_GRADIENT_SNR below this ratio: noise then outweighs the direction until 100 steps
     are averaged, more than momentum ever does."""
+    vanishing_ratio: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 1e-4
+    """Raise VANISHING_GRADIENTS when a layer's gradient, for its weights, is below this share of
+    the strongest's: it goes in ten thousand steps what the other goes in one."""
     stagnation_ratio: Annotated[float, msgspec.Meta(gt=0)] = 1e-6
     """Raise STAGNATION when updates stay below this share of the weights: at best 1 % in 10,000
     steps, a thousandth of the usual pace."""

@@ -306,6 +306,13 @@ PLANTED: tuple[Case, ...] = tuple(
             frozenset({"0", "2", "4"}),
             frozenset({"DEAD_NEURONS", "STAGNATION"}),
         ),
+        Case(
+            "twelve sigmoid layers, SGD",
+            _plain(nn.Sigmoid, lambda p: torch.optim.SGD(p, lr=0.1), depth=12),
+            320,
+            "VANISHING_GRADIENTS",
+            frozenset({"0"}),
+        ),
         Case("root of zero", _root_of_zero, 400, "NON_FINITE", frozenset({"2"})),
         Case("labels are noise", _noise_labels, 640, "LOW_GRADIENT_SNR", frozenset({"2"})),
     )
@@ -319,6 +326,7 @@ HEALTHY: tuple[Case, ...] = tuple(
         Case("MLP, converged", _plain(), 3_200),
         Case("MLP, tanh", _plain(nn.Tanh), 640),
         Case("MLP, GELU, 6 layers", _plain(nn.GELU, depth=6), 640),
+        Case("12 tanh layers, SGD", _plain(nn.Tanh, lambda p: torch.optim.SGD(p, lr=0.1), 12), 480),
         Case("MLP, one cycle to zero", _scheduled, 1_600),
         Case("MLP, warm-up, momentum", _warm_up, 640),
         Case("convolutions, norm, dropout", _convolutions, 320),

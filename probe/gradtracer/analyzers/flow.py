@@ -1,4 +1,8 @@
-"""FlowTracker: everything known about the layers of a model while it trains."""
+"""FlowTracker: everything known about the layers of a model while it trains.
+
+Longer than most modules, as it is the whole face of a tracker: what PyTorch calls, what the run
+calls, and the methods that users of the original system call.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from gradtracer.analyzers.layer_figures import (
-    LayerFigures,
-    measure,
-    observation,
-    with_model,
-)
+from gradtracer.analyzers.layer_figures import LayerFigures, measure, observation
 from gradtracer.analyzers.layer_modules import Layer, layers_of
 from gradtracer.analyzers.layer_observer import LayerObserver, Snapshot
 from gradtracer.analyzers.layer_report import layers_report
-from gradtracer.analyzers.optimizer_facts import OptimizerFacts, optimizer_facts
+from gradtracer.analyzers.model_layers import with_model
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts, facts_by_parameter
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
@@ -164,6 +164,7 @@ class FlowTracker:
             observers = self._observers.get(optimizer)
             if observers is None or any(observer.at_burst_start for observer in observers):
                 observers = self._observers[optimizer] = self._renewed(observers or [], optimizer)
+                self._note_facts(optimizer, observers)
             for observer in observers:
                 if observer.idle:
                     observer.rest(self.run.step, _told(optimizer, "found_inf"))
@@ -262,6 +263,14 @@ class FlowTracker:
             others[:] = [observer for observer in others if observer not in found]
         return found
 
+    def _note_facts(self, optimizer: Optimizer, observers: list[LayerObserver]) -> None:
+        """What the optimizer does to each layer now; it may be gone when a report is made."""
+        facts = facts_by_parameter(optimizer)
+        for layer in (layer for observer in observers for layer in observer.layers):
+            weights = layer.weights
+            if weights:
+                self._facts[layer] = facts.get(id(weights[0]))
+
     def _fail(self, doing: str) -> None:
         """Switch off, say so once, and let the training go on."""
         self._active = False
@@ -281,12 +290,6 @@ class FlowTracker:
         return self._measure([observer.snapshot() for observer in self._all])
 
     def _measure(self, snapshots: list[Snapshot]) -> list[LayerFigures]:
-        for optimizer, observers in list(self._observers.items()):
-            # Kept, as the last report is made when the script's own variables are gone.
-            for layer in (layer for observer in observers for layer in observer.layers):
-                weights = layer.weights
-                if weights:
-                    self._facts[layer] = optimizer_facts(optimizer, weights[0])
         names = {layer: watched.name for layer, watched in self._watched.items()}
         with self._measuring, torch.no_grad():
             found = {
@@ -294,7 +297,10 @@ class FlowTracker:
                 for snapshot in snapshots
                 for figures in measure(snapshot, names, self._facts)
             }
-        return with_model([found[name] for name in names.values() if name in found])
+        return with_model(
+            [found[name] for name in names.values() if name in found],
+            self.run.settings.vanishing_ratio,
+        )
 
     def publish(self, *, final: bool = False) -> None:
         """Stream the figures of new bursts, and say what changed among the diagnoses.

@@ -34,6 +34,10 @@ class ModelSignal(NamedTuple):
     gradient_norm: float = 0.0
     """Norm of all layers' gradients together in a usual burst: the root of the sum of squared
     medians."""
+    silent: bool = False
+    """No layer had a gradient in most of the later steps: a loss that has come to its end."""
+    off: bool = False
+    """Nine in ten of some layer's units are dead: those around it stand still on that account."""
 
 
 class Origin(NamedTuple):
@@ -49,6 +53,26 @@ class Origin(NamedTuple):
     """Layers observed."""
     sound: str
     """The layer after the speaker, whose gradient was still finite; empty where there is none."""
+
+
+class Vanishing(NamedTuple):
+    """The gradients of this layer, and of others before it, are lost on their way from the loss."""
+
+    strongest: str
+    """The layer whose gradient is largest for its weights."""
+    layers: int
+    """Layers whose gradients are lost, this one the first of them."""
+    of: int
+    """Layers compared."""
+    ratio: float
+    """Gradient over weights of this layer, over that of the strongest."""
+    interval: tuple[float, float]
+    """95 %, by the normal law of the difference of two means of logarithms."""
+    pace: float
+    """The same of the update ratio."""
+    n: int
+    """Steps."""
+    confidence: float
 
 
 class LayerFigures(NamedTuple):
@@ -78,6 +102,10 @@ class LayerFigures(NamedTuple):
     """Step of the first gradient that was not finite; -1 where there was none."""
     origin: Origin | None = None
     """Set on the layer where such gradients began."""
+    vanishing: Vanishing | None = None
+    """Set on the first of the layers whose gradients are lost."""
+    vanished: bool = False
+    """This layer is one of them."""
     trainable: bool = True
     """The weights are to be trained: a layer may be frozen after it came under observation."""
     optimizer: OptimizerFacts | None = None
@@ -123,6 +151,12 @@ class LayerFigures(NamedTuple):
             float(s[:, Column.LOG_NORM_SQUARE].sum()),
             float(self.sound_steps[bursts].sum()),
         )
+
+
+def steps_without_gradient(figures: LayerFigures) -> tuple[int, int]:
+    """Of the later half of the run, and how many steps there were."""
+    sums = figures.sums[latter_half(figures)]
+    return int(sums[:, Column.ZERO].sum()), int(sums[:, Column.STEPS].sum())
 
 
 def latter_half(figures: LayerFigures) -> slice:
@@ -181,43 +215,6 @@ def measure(
         )
         offset += judged
     return found
-
-
-def with_model(figures: list[LayerFigures]) -> list[LayerFigures]:
-    """The same figures, in the model's order, each knowing what the others say."""
-    return _with_origin(_with_signal(figures))
-
-
-def _with_origin(figures: list[LayerFigures]) -> list[LayerFigures]:
-    steps = [each.first_bad for each in figures if each.first_bad >= 0]
-    if not steps:
-        return figures
-    first = [i for i, each in enumerate(figures) if each.first_bad == min(steps)]
-    after = figures[first[-1] + 1].layer if first[-1] + 1 < len(figures) else ""
-    origin = Origin(min(steps), len(first), len(figures), after)
-    return [
-        each._replace(origin=origin) if i == first[-1] else each for i, each in enumerate(figures)
-    ]
-
-
-def _with_signal(figures: list[LayerFigures]) -> list[LayerFigures]:
-    mapping = [each for each in figures if not each.normalises]
-    known = [each.snr.strongest for each in mapping if each.snr is not None]
-    whole = len(known) == len(mapping)
-    strongest = max(known, default=math.inf) if whole else math.inf
-    norm = math.sqrt(sum(_usual_gradient(each) ** 2 for each in figures))
-    return [
-        each._replace(model=ModelSignal(strongest, bool(mapping) and each is mapping[-1], norm))
-        for each in figures
-    ]
-
-
-def _usual_gradient(figures: LayerFigures) -> float:
-    sound = figures.sound_steps
-    used = sound > 0
-    if not used.any():
-        return 0.0
-    return math.exp(float(np.median(figures.column(Column.LOG_NORM)[used] / sound[used])))
 
 
 def observation(figures: LayerFigures) -> Observation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.optim import Optimizer
@@ -33,15 +33,27 @@ def optimizer_facts(optimizer: Optimizer, parameter: torch.Tensor) -> OptimizerF
     """Facts for `parameter`; None when no group of `optimizer` holds it."""
     for group in optimizer.param_groups:
         if any(held is parameter for held in group["params"]):
-            name = type(optimizer).__name__
-            lr = float(group.get("lr", 0.0))
-            return OptimizerFacts(
-                name,
-                lr,
-                float(group.get("weight_decay", 0.0)),
-                name in _ADAPTIVE and not group.get("decoupled_weight_decay", False),
-                base_lr=float(group.get("initial_lr", lr)),
-                adaptive=name in _ADAPTIVE | _DECOUPLED,
-                momentum=float(group.get("momentum", group.get("betas", (0.0,))[0])),
-            )
+            return _facts(optimizer, group)
     return None
+
+
+def facts_by_parameter(optimizer: Optimizer) -> dict[int, OptimizerFacts]:
+    """Facts for every parameter that `optimizer` holds, by its id."""
+    found: dict[int, OptimizerFacts] = {}
+    for group in optimizer.param_groups:
+        found.update(dict.fromkeys(map(id, group["params"]), _facts(optimizer, group)))
+    return found
+
+
+def _facts(optimizer: Optimizer, group: dict[str, Any]) -> OptimizerFacts:
+    name = type(optimizer).__name__
+    lr = float(group.get("lr", 0.0))
+    return OptimizerFacts(
+        name,
+        lr,
+        float(group.get("weight_decay", 0.0)),
+        name in _ADAPTIVE and not group.get("decoupled_weight_decay", False),
+        base_lr=float(group.get("initial_lr", lr)),
+        adaptive=name in _ADAPTIVE | _DECOUPLED,
+        momentum=float(group.get("momentum", group.get("betas", (0.0,))[0])),
+    )

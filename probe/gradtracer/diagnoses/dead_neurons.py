@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradtracer.analyzers.layer_figures import LayerFigures
+from gradtracer.diagnoses import exploding_updates
 from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding, many, suppress
 from gradtracer.settings import Settings
 from gradtracer_schemas import Evidence, FixOffer, Rows
@@ -11,7 +12,10 @@ _MIN_UNITS = 8
 
 
 def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
-    """Raise when more than `dead_unit_share` of the units is dead, with 95 % confidence."""
+    """Raise when more than `dead_unit_share` of the units is dead, with 95 % confidence.
+
+    Where the layer's updates exploded, that is what switched them off, and the remedy is its.
+    """
     dead = figures.dead
     if dead is None or dead.units < _MIN_UNITS:
         return None
@@ -20,6 +24,10 @@ def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
     if confidence < 0.95:
         return None
     share = dead.unseen.dead / dead.units
+    cause = exploding_updates.examine(figures, settings)
+    activation = FixOffer(
+        fix="replace-activation", parameters={"to": "LeakyReLU"}, preferred=cause is None
+    )
     return Finding(
         type="DEAD_NEURONS",
         severity="warning",
@@ -37,7 +45,9 @@ def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
             else "Behind a rectifier such as ReLU this layer, or one after it, is off for every "
             "example and cannot come back: the model learns without it."
         ),
-        action=(
+        action=cause.action
+        if cause is not None
+        else (
             "Lower the learning rate or the bias that pushed them off, normalise the layer's "
             "inputs, use LeakyReLU or GELU, or make the layer narrower."
         ),
@@ -60,8 +70,5 @@ def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
             of=dead.units,
             sample=[int(unit) for unit in dead.silent[:MAX_SAMPLE]],
         ),
-        fixes=[
-            FixOffer(fix="replace-activation", parameters={"to": "LeakyReLU"}, preferred=True),
-            suppress(),
-        ],
+        fixes=[*(cause.fixes[:-1] if cause is not None else ()), activation, suppress()],
     )

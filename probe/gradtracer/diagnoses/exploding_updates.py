@@ -23,6 +23,8 @@ _LEVEL = 1e-3
 _LEAST_GAIN = 3.0
 _OVERWRITTEN = 3.0
 """The weights grew so much since: nine parts in ten of what they are came after."""
+_LEAST_OF_THE_RATE = 0.01
+"""Lower by no more at once: updates of a layer that has run away no longer follow the rate."""
 _USUAL = 0.01
 """Upper end of the usual share of the weights that a step moves."""
 _LEAST_GAIN_AT_START = 0.1
@@ -68,7 +70,8 @@ def _fixes(figures: LayerFigures, case: _Case) -> list[FixOffer]:
     now = case.evidence.value if case.evidence.statistic == "update_ratio" else 0.0
     if figures.optimizer is not None and figures.optimizer.lr > 0 and now > case.usual:
         # What would have moved it by the usual share, as far as the update follows the rate.
-        lr = float(f"{figures.optimizer.lr * case.usual / now:.0e}")
+        share = max(case.usual / now, _LEAST_OF_THE_RATE)
+        lr = float(f"{figures.optimizer.lr * share:.0e}")
         parameters = {"lr": lr, "parameters": figures.layer}
         offers.append(FixOffer(fix="reduce-learning-rate", parameters=parameters, preferred=True))
     if figures.model.gradient_norm > 0:

@@ -11,6 +11,7 @@ from gradtracer.diagnoses import (
     low_gradient_snr,
     non_finite,
     stagnation,
+    vanishing_gradients,
 )
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.settings import Settings
@@ -18,6 +19,7 @@ from gradtracer.settings import Settings
 LAYER: tuple[Callable[[LayerFigures, Settings], Finding | None], ...] = (
     non_finite.examine,
     exploding_updates.examine,
+    vanishing_gradients.examine,
     stagnation.examine,
     dead_neurons.examine,
     low_gradient_snr.examine,

@@ -65,7 +65,8 @@ def _where(origin: Origin) -> str:
         before = many(origin.among - 1, "layer")
         began = f"{began}, here and in {before} before it"
     if origin.sound:
-        return f"{began}, while that of {origin.sound} was still finite: they began between the two"
+        sound = f"that of layer {origin.sound} was still finite"
+        return f"{began}, while {sound}: they began between the two"
     return began
 
 

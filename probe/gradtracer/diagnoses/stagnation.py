@@ -6,7 +6,7 @@ import math
 
 from scipy import stats
 
-from gradtracer.analyzers.layer_figures import LayerFigures, latter_half
+from gradtracer.analyzers.layer_figures import LayerFigures, latter_half, steps_without_gradient
 from gradtracer.diagnoses.finding import Finding, suppress
 from gradtracer.settings import Settings
 from gradtracer.statistics.step_history import Column
@@ -19,23 +19,18 @@ _MOVING_SHARE = 0.1
 def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
     """Raise when the layer moved, or had a gradient, in fewer than one in ten of the steps.
 
-    Units that are all dead are DEAD_NEURONS' to name.
+    Where units that are dead or gradients that vanish explain it, DEAD_NEURONS and
+    VANISHING_GRADIENTS name the cause.
     Judged over the later half of the run, so that a learning rate which is annealed to zero at the
     end does not count.
     """
-    if figures.normalises:
+    if figures.normalises or figures.vanished or figures.model.off or figures.model.silent:
         return None
-    found = _without_gradient(figures)
-    if found is None:
-        return _without_movement(figures, settings)
-    dead = figures.dead
-    return None if dead is not None and dead.unseen.unseen == dead.units else found
+    return _without_gradient(figures) or _without_movement(figures, settings)
 
 
 def _without_gradient(figures: LayerFigures) -> Finding | None:
-    sums = figures.sums[latter_half(figures)]
-    steps = int(sums[:, Column.STEPS].sum())
-    silent = int(sums[:, Column.ZERO].sum())
+    silent, steps = steps_without_gradient(figures)
     p = float(stats.binom.cdf(steps - silent, steps, _MOVING_SHARE))
     if steps < _MIN_STEPS or p >= 0.05:
         return None

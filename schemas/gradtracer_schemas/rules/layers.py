@@ -78,6 +78,32 @@ LAYER_RULES = (
         ),
     ),
     Rule(
+        type="VANISHING_GRADIENTS",
+        title="Gradients that are lost on their way",
+        looks_for=(
+            "Layers whose gradient, relative to their weights, is below a ten-thousandth of the "
+            "strongest layer's over the later half of the run (difference of mean logarithms over "
+            "steps), and whose updates are below a hundredth of its updates. The first such layer "
+            "speaks for all."
+        ),
+        matters=(
+            "The first layers stay what they were at their start; the last ones learn on what "
+            "those happen to give."
+        ),
+        remedies=(
+            "GELU or ReLU for saturating activations, with their usual initialisation; "
+            "normalisation or residual connections; Adam, which divides the gradient's scale out."
+        ),
+        silent_when=(
+            "The optimizer makes up for it (Adam, until gradients fall below its epsilon); fewer "
+            "than three layers, or 32 steps; dead units explain it."
+        ),
+        source=(
+            "Glorot and Bengio, Understanding the difficulty of training deep feedforward neural "
+            "networks, AISTATS (2010), sec. 4.2: gradients layer by layer."
+        ),
+    ),
+    Rule(
         type="EXPLODING_UPDATES",
         title="Updates that overwrite the layer",
         looks_for=(

@@ -82,7 +82,7 @@ def test_the_layer_where_gradients_broke_is_named_whatever_the_interval(run: Run
     assert found.severity == "error"
     assert found.premise.startswith(
         "At step 127 the gradient held values that are not finite, here and in 1 layer before it, "
-        "while that of 4 was still finite"
+        "while that of layer 4 was still finite"
     )
 
 
