@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from gradtracer_schemas import Envelope, decode_event
+from gradtracer_schemas import (
+    Envelope,
+    LayerWatched,
+    LayerWatchedEvent,
+    Observation,
+    ObservationEvent,
+    decode_event,
+)
 
 PRELUDE = """
 import os, sys, time
@@ -99,6 +106,16 @@ class Ranks:
 
     def bodies(self, kind: type[Envelope]) -> list[Any]:
         return [event.body for event in self.events() if isinstance(event, kind)]
+
+    def last(self) -> Observation:
+        """What is known of the table at the end."""
+        found = [body for body in self.bodies(ObservationEvent) if body.layer == "item_emb"]
+        return found[-1]
+
+    def watched(self) -> LayerWatched:
+        """The table, as it was declared."""
+        (found,) = [b for b in self.bodies(LayerWatchedEvent) if b.layer == "item_emb"]
+        return found
 
 
 @pytest.fixture

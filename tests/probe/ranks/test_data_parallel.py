@@ -8,8 +8,6 @@ import torch
 
 from gradtracer.statistics.gini import gini
 from gradtracer_schemas import (
-    LayerWatchedEvent,
-    ObservationEvent,
     ProbeFaultEvent,
     RunEndedEvent,
     RunStartedEvent,
@@ -59,17 +57,14 @@ def test_ranks_under_a_distributed_sampler_count_what_one_process_would(
         done = ranks.run(SAMPLED, world_size)
     assert [process.returncode for process in done] == [0] * len(done), done[0].stderr
     counts = truth(world_size)
-    found = ranks.bodies(ObservationEvent)[-1]
-    assert found.layer == "item_emb"
+    found = ranks.last()
     assert found.values["exposures"] == counts.sum()
     assert found.values["seen_rows"] == (counts > 0).sum()
     assert found.values["coverage"] == pytest.approx((counts > 0).mean())
     assert found.values["gini"] == gini(counts).value
     assert found.curves["lorenz"][-1] == 1.0
     assert ranks.bodies(RunStartedEvent)[0].world_size == world_size
-    (watched,) = ranks.bodies(LayerWatchedEvent)
-    assert watched.layer == "item_emb"
-    assert watched.site.frames[0].text.startswith("self.item_emb = nn.Embedding(")
+    assert ranks.watched().site.frames[0].text.startswith("self.item_emb = nn.Embedding(")
     assert ranks.bodies(ProbeFaultEvent) == []
     assert ranks.bodies(RunEndedEvent)[0].outcome == "finished"
 
@@ -79,7 +74,7 @@ def test_the_first_rank_asked_in_the_loop_knows_what_all_counted_so_far(ranks) -
     net = DistributedDataParallel(Net())
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     gradtracer.watch(net, optimizer=optimizer, report_seconds=3600)
-    tracker = gradtracer.run.current_run().trackers[0]
+    tracker = next(t for t in gradtracer.run.current_run().trackers if t.name == "item_emb")
     for number in range(5):
         step(net, optimizer, torch.arange(10 * rank, 10 * rank + 10))
     dist.barrier()
@@ -103,7 +98,7 @@ def test_ranks_without_ids_and_with_other_tables_never_wait_for_each_other(ranks
     """
     for done in ranks.run(body, 2):
         assert done.returncode == 0, done.stderr
-    values = ranks.bodies(ObservationEvent)[-1].values
+    values = ranks.last().values
     assert values["exposures"] == 4 * (26 + 27)
     assert values["seen_rows"] == 8
 
@@ -134,7 +129,7 @@ def test_a_rank_that_dies_stops_nobody_and_what_it_said_goes_on_counting(ranks) 
     assert (first.returncode, second.returncode) == (0, 9), first.stderr
     assert first.stdout == "True\n"
     assert "rank 1 does not answer" in first.stderr
-    values = ranks.bodies(ObservationEvent)[-1].values
+    values = ranks.last().values
     assert values["exposures"] == 5 * (40 + 20)
     assert ranks.bodies(RunEndedEvent)[0].outcome == "finished"
 
@@ -153,7 +148,7 @@ def test_the_weights_are_those_of_a_training_alone_and_auto_fix_is_refused(ranks
     assert "auto_fix is off for item_emb: its rows are trained by several ranks" in (
         watched[0].stderr
     )
-    assert ranks.bodies(LayerWatchedEvent)[0].settings["auto_fix"] is False
+    assert ranks.watched().settings["auto_fix"] is False
     (ranks.folder / "store").unlink(missing_ok=True)
     plain = ranks.run(body.replace("WATCH", ""), 2)
     assert {done.stdout for done in watched} == {done.stdout for done in plain}
@@ -161,7 +156,7 @@ def test_the_weights_are_those_of_a_training_alone_and_auto_fix_is_refused(ranks
     assert plain[0].stdout
 
 
-def test_momentum_of_other_ranks_examples_is_no_drift(ranks) -> None:
+def test_a_row_that_other_ranks_examples_move_does_not_drift(ranks) -> None:
     body = """
     net = DistributedDataParallel(Net())
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
@@ -171,4 +166,4 @@ def test_momentum_of_other_ranks_examples_is_no_drift(ranks) -> None:
     """
     for done in ranks.run("torch.manual_seed(rank)\n" + body.replace("\n    ", "\n"), 2):
         assert done.returncode == 0, done.stderr
-    assert ranks.bodies(ObservationEvent)[-1].values["drift_share"] == 0.0
+    assert ranks.last().values["drift_share"] == 0.0
