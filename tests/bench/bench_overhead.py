@@ -1,10 +1,10 @@
-"""What observation costs a training step, in process CPU time.
+"""What observation costs a training step, in process CPU time, with the original system beside it.
 
-`python tests/bench/bench_overhead.py [--pairs 15] [--quick]`. One thread. An embedding-only model,
-D 64, SparseAdam, uniform ids: forward, backward, step. Blocks of steps run in turn with and without
-the tracker's hooks, on the same table (two tables differ by more than the tracker costs, by where
-they lie in memory); each pair of neighbouring blocks gives one difference. Figures are medians over
-pairs, with the 10th and 90th percentile.
+`python tests/bench/bench_overhead.py [--pairs 25] [--quick] [--no-original]`. One thread. An
+embedding-only model, D 64, SparseAdam, uniform ids: forward, backward, step. Blocks of steps run in
+turn with and without the tracker's hooks, on the same table (two tables differ by more than the
+tracker costs, by where they lie in memory); each pair of neighbouring blocks gives one difference.
+Figures are medians over pairs, with the quarters they lie between.
 
 CPU time is that of the whole process: the run's own thread (journal on, socket on) is in it while
 it waits; its report on a table falls due after the measurement and is timed apart.
@@ -12,6 +12,9 @@ it waits; its report on a table falls due after the measurement and is timed apa
 At interval k steps are followed in bursts, 1/k of all. Steps inside and outside a burst are
 measured apart; `average` weighs them 1 : k - 1, and `first 10,000` as they fall in a run of that
 length.
+
+The original (`pip install gradtracer==0.9.0`) runs the same loop in an environment of its own
+(`original.py`); where it would take minutes that is said instead.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ from __future__ import annotations
 import argparse
 import gc
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from original import OURS, OriginalMissing, ask, original_python
+from side import DIM, Training
 
 from gradtracer.analyzers.embedding import EmbeddingTracker
 from gradtracer.analyzers.forward_hook import listen
@@ -34,30 +39,10 @@ from gradtracer.run import Run
 from gradtracer.settings import Settings
 from gradtracer.stepping import add_watcher, remove_watcher
 
-DIM = 64
 RUN_LENGTH = 10_000
-
-
-class Training:
-    """A loop as a user writes it; ids are drawn in advance."""
-
-    def __init__(self, rows: int, batch: int, seed: int = 0) -> None:
-        g = torch.Generator().manual_seed(seed)
-        self.table = nn.Embedding(rows, DIM, sparse=True)
-        self.optimizer = torch.optim.SparseAdam(self.table.parameters(), lr=1e-3)
-        self._ids = [torch.randint(rows, (batch,), generator=g) for _ in range(64)]
-        self._step = 0
-
-    def train(self, steps: int) -> float:
-        """Seconds of CPU time for a step, on average."""
-        ids, table, optimizer = self._ids, self.table, self.optimizer
-        start = time.process_time()
-        for _ in range(steps):
-            optimizer.zero_grad()
-            table(ids[self._step % 64]).square().sum().backward()
-            optimizer.step()
-            self._step += 1
-        return (time.process_time() - start) / steps
+SIDE = Path(__file__).with_name("side.py")
+_PATIENCE = 1_000_000
+"""Rows above which a followed step of the original takes over a second."""
 
 
 @dataclass(frozen=True)
@@ -109,86 +94,123 @@ def followed_share(rows: int, batch: int, interval: int) -> float:
     return sum(observer._in_burst(batch) for _ in range(RUN_LENGTH)) / RUN_LENGTH
 
 
-def state_bytes(tracker: EmbeddingTracker) -> int:
-    """Bytes of every tensor that the tracker keeps, the table itself apart."""
-    seen: dict[int, int] = {}
-    queue: list[object] = [tracker._observer]
-    visited: set[int] = set()
-    while queue:
-        item = queue.pop()
-        if id(item) in visited:
+def measure(rows: int, batch: int, interval: int, pairs: int, folder: Path) -> tuple[float, str]:
+    """Seconds added to an average step, and the columns of the table."""
+    # Whole groups: steps are taken into the state up to sixteen at a time.
+    steps = 48 if batch < 4_096 else 16
+    with Run(root=folder, settings=Settings(report_seconds=1e6)) as run:
+        training = Training(rows, batch)
+        tracker = EmbeddingTracker(training.table, track_interval=interval, run=run)
+        training.train(steps)
+        tracker._stop_listening()
+        remove_watcher(tracker)
+        observer, far = tracker._observer, 10**9
+        outside = None
+        if interval > 1:
+            observer._burst_left, observer._pause_left = 0, far
+            outside = compare(training, tracker, steps=steps, pairs=pairs)
+            observer._burst_left, observer._pause_left = far, far
+        inside = compare(training, tracker, steps=steps, pairs=pairs)
+        outside = outside or inside
+        share = followed_share(rows, batch, interval)
+        start = time.process_time()
+        tracker.figures()
+        report = time.process_time() - start
+    added = inside.median / interval + outside.median * (1 - 1 / interval)
+    first = share * inside.ratio() + (1 - share) * outside.ratio()
+    low, high = (
+        inside.ratio(q) / interval + outside.ratio(q) * (1 - 1 / interval) for q in (0.25, 0.75)
+    )
+    return added, (
+        f"{rows:>10,}{batch:>7,}{interval:>9}{1e6 * outside.base:>9.0f}"
+        f"{1e6 * outside.median:>9.1f}{1e6 * inside.median:>9.1f}{1e6 * added:>9.1f}"
+        f"{100 * added / outside.base:>8.2f}{100 * low:>8.2f}{100 * high:>8.2f}"
+        f"{100 * first:>8.2f}{report:>8.2f}"
+    )
+
+
+def original(python: Path | None, rows: int, batch: int, interval: int) -> str:
+    """The original's overhead on the same loop, in per cent."""
+    if python is None:
+        return f"{'-':>12}"
+    if rows * interval > _PATIENCE * 100 or (rows > _PATIENCE and interval < 100):
+        return f"{'minutes':>12}"
+    try:
+        found = ask(python, SIDE, "overhead", rows, batch, interval, 5 if interval < 100 else 3)
+    except OriginalMissing as error:
+        return f"  failed: {error}"
+    return f"{100 * found['extra'] / found['base']:>11.0f}%"
+
+
+def bare_gather(rows: int, batch: int) -> float:
+    """Seconds to read the batch's rows of the table and to write them back: what physics asks."""
+    table = torch.randn(rows, DIM)
+    ids = [torch.randint(rows, (batch,)) for _ in range(64)]
+    start = time.process_time()
+    for one in ids:
+        table.index_copy_(0, one, table.index_select(0, one))
+    return (time.process_time() - start) / len(ids)
+
+
+def print_memory(python: Path | None, rows: int) -> None:
+    """Resident memory beyond the bare training's, as a share of the table."""
+    whole = rows * DIM * 4
+    print(f"\nextra memory at {rows:,} rows, % of the table: steady, while training, with a report")
+    for name, interpreter in (("ours", OURS), ("original", python)):
+        if interpreter is None:
             continue
-        visited.add(id(item))
-        if isinstance(item, torch.Tensor):
-            storage = item.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
-        elif isinstance(item, list | tuple):
-            queue.extend(item)
-        elif hasattr(item, "__dict__"):
-            queue.extend(vars(item).values())
-    return sum(seen.values())
-
-
-def measure(rows: int, batch: int, intervals: list[int], pairs: int, folder: Path) -> None:
-    """Print the lines of one table size and batch."""
-    steps = max(20, 40_000 // batch)
-    for interval in intervals:
-        settings = Settings(report_seconds=1e6)
-        with Run(root=folder, settings=settings) as run:
-            training = Training(rows, batch)
-            tracker = EmbeddingTracker(training.table, track_interval=interval, run=run)
-            training.train(steps)
-            tracker._stop_listening()
-            remove_watcher(tracker)
-            observer = tracker._observer
-            far = 10**9
-            if interval > 1:
-                observer._burst_left, observer._pause_left = 0, far
-                pause = compare(training, tracker, steps=steps, pairs=pairs)
-                observer._burst_left, observer._pause_left = far, far
-            burst = compare(training, tracker, steps=steps, pairs=pairs)
-            if interval == 1:
-                pause = burst
-            share = followed_share(rows, batch, interval)
-            average = burst.ratio() / interval + pause.ratio() * (1 - 1 / interval)
-            first = share * burst.ratio() + (1 - share) * pause.ratio()
-            kept = state_bytes(tracker) / rows
-            start = time.process_time()
-            tracker.figures()
-            report = time.process_time() - start
-        print(
-            f"{rows:>10,}{batch:>7,}{interval:>9}{1e6 * pause.base:>10.0f}"
-            f"{1e6 * pause.median:>10.1f}{100 * pause.ratio():>9.2f}"
-            f"{1e6 * burst.median:>10.1f}{100 * burst.ratio():>9.2f}"
-            f"{100 * burst.ratio(0.1):>8.1f}{100 * burst.ratio(0.9):>8.1f}"
-            f"{100 * average:>10.2f}{100 * first:>8.2f}{kept:>9.1f}{report:>9.2f}",
-            flush=True,
-        )
-        del training, tracker, observer
-        gc.collect()
+        try:
+            found = ask(interpreter, SIDE, "memory", rows, 1_024, 1, 1)
+        except OriginalMissing as error:
+            print(f"{name:>10}  not measured: {error}")
+            continue
+        shares = [100 * found[key] / whole for key in ("steady", "steps", "peak")]
+        print(f"{name:>10}" + "".join(f"{share:>9.1f}" for share in shares), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--pairs", type=int, default=25)
     parser.add_argument("--quick", action="store_true", help="1,000,000 rows only")
+    parser.add_argument("--no-original", action="store_true", help="leave the original system out")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    python = None
+    if not options.no_original:
+        try:
+            python = original_python()
+        except OriginalMissing as error:
+            print(f"the original system is left out: {error}")
     print(
-        f"{'':>26}{'bare':>10}{'outside':>10}{'a burst':>9}{'inside':>10}{'a burst':>9}"
-        f"{'':>16}{'average':>10}{'first':>8}{'state':>9}{'report':>9}"
+        f"{'':>26}{'bare':>9}{'outside':>9}{'inside':>9}{'average':>9}"
+        f"{'':>8}{'quarter':>8}{'quarter':>8}{'first':>8}{'report':>8}{'original':>12}"
     )
     print(
-        f"{'rows':>10}{'batch':>7}{'interval':>9}{'us':>10}{'+us':>10}{'+%':>9}{'+us':>10}"
-        f"{'+%':>9}{'p10':>8}{'p90':>8}{'+%':>10}{'10,000':>8}{'B/row':>9}{'s':>9}"
+        f"{'rows':>10}{'batch':>7}{'interval':>9}{'us':>9}{'+us':>9}{'+us':>9}{'+us':>9}"
+        f"{'+%':>8}{'low':>8}{'high':>8}{'10,000':>8}{'s':>8}{'+%':>12}"
     )
+    added: dict[tuple[int, int, int], float] = {}
+    sizes = [1_000_000] if options.quick else [1_000_000, 100_000, 5_000_000]
     with tempfile.TemporaryDirectory() as folder:
-        sizes = [1_000_000] if options.quick else [1_000_000, 100_000, 5_000_000]
         for rows in sizes:
             for batch in (1_024, 8_192):
-                intervals = [1, 10, 100] if rows == 1_000_000 else [1, 100]
-                measure(rows, batch, intervals, options.pairs, Path(folder))
+                for interval in (1, 10, 100) if rows == 1_000_000 else (1, 100):
+                    key = rows, batch, interval
+                    added[key], line = measure(*key, options.pairs, Path(folder))
+                    gc.collect()
+                    print(line + original(python, *key), flush=True)
+    if not options.quick:
+        print("\ngrowth of the added microseconds from 100,000 to 5,000,000 rows (goal 1.3)")
+        for batch in (1_024, 8_192):
+            for interval in (1, 100):
+                small, large = (added[rows, batch, interval] for rows in (100_000, 5_000_000))
+                print(f"  batch {batch:>5,}, interval {interval:>3}: {large / small:.2f}")
+    print("\nreading a batch's rows of 1,000,000 x 64 and writing them back, us")
+    for batch in (1_024, 8_192):
+        print(f"  batch {batch:>5,}: {1e6 * bare_gather(1_000_000, batch):.0f}")
+    if sys.platform == "linux":
+        print_memory(python, 1_000_000)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.analyzers.table_state import TableState
 from gradtracer.settings import Settings
-from gradtracer.statistics.effective_rank import EffectiveRank, effective_rank
+from gradtracer.statistics.effective_rank import SAMPLE, EffectiveRank, effective_rank
 from gradtracer.statistics.exposure import Halfway
 from gradtracer.statistics.gini import Gini, exposure_entropy, gini, lorenz_curve
 from gradtracer.statistics.movement import DriftShare, MovementTotals, drift_share
@@ -30,7 +30,7 @@ class TableFigures(NamedTuple):
     dim: int
     steps: int
     """Tracked steps."""
-    counts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.integer]
     """`[N]` look-ups; 0 at `padding_idx`."""
     valid: npt.NDArray[np.bool_]
     """`[N]` false at `padding_idx`."""
@@ -40,7 +40,7 @@ class TableFigures(NamedTuple):
     rank: EffectiveRank | None
     zombies: ZombieRows
     noise_energy: float
-    signal_share: npt.NDArray[np.float64]
+    signal_share: npt.NDArray[np.float32]
     """`[N]` 1 - V/E, held to 0 to 1."""
     velocity: float | None
     """Mean L2 norm of a touched row's update since the last report that saw one."""
@@ -74,26 +74,23 @@ def measure(
 
     `halfway` is of the look-ups, `previous` of the last report that there was.
     """
-    counts = state.counts.copy()
+    counts = state.counts
     valid = np.ones(counts.size, dtype=bool)
     if padding_idx is not None:
         counts[padding_idx] = 0
         valid[padding_idx] = False
-    noise, energy = state.noise.astype(np.float64), state.energy.astype(np.float64)
-    exposures = np.where(valid, state.exposures, 0)
+    exposures = np.where(valid, state.exposures, 0).astype(np.int16)
     zombies = zombie_rows(
         counts,
         exposures,
-        energy,
-        noise,
-        state.agreement.astype(np.float64),
+        state.energy,
+        state.noise,
+        state.agreement,
         _squared_norm(weight),
         noise_fdr=settings.zombie_fdr,
         oscillation_fdr=settings.oscillation_fdr,
     )
     movement = state.movement
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(energy > 0, 1.0 - noise / energy, 0.0)
     followed = exposures > 1
     return TableFigures(
         layer=layer,
@@ -104,11 +101,11 @@ def measure(
         valid=valid,
         gini=gini(counts),
         entropy=exposure_entropy(counts),
-        unseen=unseen_rows(counts[valid], halfway),
+        unseen=unseen_rows(counts, halfway, valid=int(valid.sum())),
         rank=effective_rank(weight, _random_rows(counts, settings.seed, weight.device)),
         zombies=zombies,
-        noise_energy=float(noise[followed].mean()) if followed.any() else 0.0,
-        signal_share=np.clip(share, 0.0, 1.0),
+        noise_energy=float(state.noise[followed].mean()) if followed.any() else 0.0,
+        signal_share=_signal_share(state),
         velocity=_velocity(movement, previous),
         drift=drift_share(movement),
         nonfinite_steps=state.nonfinite_steps,
@@ -162,17 +159,31 @@ def observation(figures: TableFigures) -> Observation:
     )
 
 
-def _squared_norm(weight: torch.Tensor) -> npt.NDArray[np.float64]:
+def _signal_share(state: TableState) -> npt.NDArray[np.float32]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.divide(state.noise, state.energy, dtype=np.float32)
+    np.subtract(1.0, share, out=share)
+    share[~(state.energy > 0)] = 0.0
+    return np.clip(share, 0.0, 1.0, out=share)
+
+
+def _squared_norm(weight: torch.Tensor) -> npt.NDArray[np.floating]:
     # One pass without a temporary of the table's size.
     wide = torch.promote_types(weight.dtype, torch.float32)
     norm = torch.linalg.vector_norm(weight.detach(), dim=1, dtype=wide)
-    return np.square(norm.cpu().numpy().astype(np.float64))
+    return norm.square_().cpu().numpy()
 
 
-def _random_rows(counts: npt.NDArray[np.int64], seed: int, device: torch.device) -> torch.Tensor:
-    seen = np.flatnonzero(counts)
-    np.random.default_rng(seed).shuffle(seen)
-    return torch.from_numpy(seen).to(device)
+def _random_rows(counts: npt.NDArray[np.integer], seed: int, device: torch.device) -> torch.Tensor:
+    random = np.random.default_rng(seed)
+    rows = np.zeros(0, dtype=np.int64)
+    if counts.size > 64 * SAMPLE:
+        # Few draws find enough in a table that is mostly seen, without a list of all its rows.
+        drawn = np.unique(random.integers(counts.size, size=4 * SAMPLE))
+        rows = drawn[counts[drawn] > 0]
+    if rows.size < SAMPLE:
+        rows = np.flatnonzero(counts)
+    return torch.from_numpy(random.permutation(rows)[:SAMPLE]).to(device)
 
 
 def _velocity(now: MovementTotals, previous: MovementTotals | None) -> float | None:

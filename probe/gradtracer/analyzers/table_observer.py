@@ -71,7 +71,7 @@ class TableObserver:
         many forwards and no step) they are counted here.
         """
         # Autograd keeps the very tensor for the backward pass, so nobody changes it before then.
-        self._pending.append(ids.detach())
+        self._pending.append(ids)
         if not trains or len(self._pending) >= _MAX_PENDING:
             self.count_pending()
 
@@ -98,18 +98,21 @@ class TableObserver:
 
     def before_step(self, weight: torch.Tensor, grad: torch.Tensor | None) -> None:
         """The optimizer is about to step on `weight`."""
-        size = sum(ids.numel() for ids in self._pending)
+        size = 0
+        for ids in self._pending:
+            size += ids.numel()
         follows = size > 0 and grad is not None and self._in_burst(size)
-        ids = self._take(size, follows) if size else None
+        if size:
+            self._take(size, follows)
         self._pending.clear()
         if self.treatment is not None:
             with torch.no_grad():
                 self._treated = (self.treatment, weight.index_select(0, self.treatment.rows))
-        if follows and grad is not None and ids is not None:
+        if follows and grad is not None:
             with torch.no_grad():
-                self._follow(weight, grad, ids)
+                self._follow(weight, grad, self._recent.latest)
 
-    def _take(self, size: int, follows: bool) -> torch.Tensor:
+    def _take(self, size: int, follows: bool) -> None:
         """Put the look-ups of a step among the recent ones."""
         recent = self._recent
         if (
@@ -120,7 +123,7 @@ class TableObserver:
         ):
             self._settle()
         self._following = follows
-        return recent.append(self._pending, size)
+        recent.append(self._pending, size)
 
     def _settle(self) -> None:
         """Take the recent steps into the state: as exact as step by step, at a fraction."""

@@ -20,7 +20,7 @@ _LIMIT = 40
 class TableState(NamedTuple):
     """State of one process, or of all ranks of a training; arrays `[N]`."""
 
-    counts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.integer]
     """Look-ups, exact up to the last optimizer step."""
     exposures: npt.NDArray[np.int16]
     """Followed exposures, as `NoiseEnergy.exposures`."""
@@ -43,14 +43,18 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
 
 
 def read_state(observer: TableObserver) -> TableState:
-    """Copy an observer's state to the host, from any thread; the training does not wait."""
+    """An observer's state on the host, from any thread; the training does not wait.
+
+    The counts are a copy. The averages are views where the table is on the host: rows that the
+    training touches meanwhile may be a step apart.
+    """
     noise = observer.noise
     return TableState(
-        counts=observer.counts_now().cpu().numpy().astype(np.int64),
+        counts=observer.counts_now().cpu().numpy(),
         exposures=noise.exposures.cpu().numpy(),
-        energy=noise.energy.cpu().numpy().copy(),
-        noise=noise.noise.cpu().numpy().copy(),
-        agreement=noise.agreement.cpu().numpy().copy(),
+        energy=noise.energy.cpu().numpy(),
+        noise=noise.noise.cpu().numpy(),
+        agreement=noise.agreement.cpu().numpy(),
         movement=observer.movement.totals(),
         tracked_steps=observer.tracked_steps,
         nonfinite_steps=int(observer.nonfinite_steps),
@@ -76,7 +80,7 @@ def merge_states(own: TableState, others: Sequence[TableState]) -> TableState:
         return np.asarray(sum(terms) / whole, dtype=np.float32)
 
     return TableState(
-        counts=np.sum([state.counts for state in every], axis=0),
+        counts=np.stack([state.counts for state in every]).sum(axis=0, dtype=np.int64),
         exposures=np.minimum(np.sum([s.exposures for s in every], axis=0), _LIMIT).astype(np.int16),
         energy=mean("energy"),
         noise=mean("noise"),

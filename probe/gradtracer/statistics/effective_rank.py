@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 _GROUPS = 10
-_SAMPLE = 8_192
+SAMPLE = 8_192
 _T_975 = 2.262
 """Student t, 9 degrees of freedom, 97.5 %: ten groups."""
 
@@ -41,7 +41,7 @@ def effective_rank(weight: torch.Tensor, rows: torch.Tensor) -> EffectiveRank | 
     `rows` are used (`[R]` int64; the caller draws them at random). None with fewer than ten rows,
     with values that are not finite, or for a table of zeros.
     """
-    rows = rows[:_SAMPLE]
+    rows = rows[:SAMPLE]
     if rows.numel() < _GROUPS:
         return None
     grams: list[npt.NDArray[np.float64]] = []

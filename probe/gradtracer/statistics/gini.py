@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Counts = npt.NDArray[np.integer]
 
+_DENSE = 2**20
+"""Counts below it are told apart by a table, larger ones by sorting."""
+
 
 class Gini(NamedTuple):
     """Gini coefficient with its jackknife standard error."""
@@ -22,37 +25,50 @@ def gini(counts: Counts) -> Gini | None:
     """Gini coefficient of positive counts `[n]`; None for fewer than two rows.
 
     G = 2 sum(i x_(i)) / (n sum(x)) - (n + 1) / n over sorted x (Yitzhaki and Schechtman, The Gini
-    Methodology, 2013). Standard error by the leave-one-row-out jackknife, in
-    O(n log n): without row k the ranks above it fall by one.
+    Methodology, 2013). Standard error by the leave-one-row-out jackknife: without row k the ranks
+    above it fall by one. Rows of equal counts are taken together: O(n), and memory for as many
+    numbers as there are different counts.
     """
-    x = np.sort(counts[counts > 0]).astype(np.float64)
-    n = x.size
+    x, times = _grouped(counts)
+    n = int(times.sum())
     if n < 2:
         return None
-    rank = np.arange(1, n + 1)
-    total, weighted = x.sum(), (rank * x).sum()
+    last_rank = np.cumsum(times)
+    total, weighted = (times * x).sum(), (x * times * (last_rank - (times - 1) / 2)).sum()
     value = 2 * weighted / (n * total) - (n + 1) / n
-    above = total - np.cumsum(x)
-    total_k, weighted_k = total - x, weighted - rank * x - above
+    above = total - np.cumsum(times * x)
+    total_k, weighted_k = total - x, weighted - last_rank * x - above
     leave_one = 2 * weighted_k / ((n - 1) * total_k) - n / (n - 1)
-    error = float(np.sqrt((n - 1) / n * np.square(leave_one - leave_one.mean()).sum()))
+    spread = np.square(leave_one - (times * leave_one).sum() / n)
+    error = float(np.sqrt((n - 1) / n * (times * spread).sum()))
     return Gini(float(value), error, n)
 
 
 def exposure_entropy(counts: Counts) -> float:
     """Shannon entropy, in nats, of the exposure distribution over rows; 0 with none seen."""
-    x = counts[counts > 0].astype(np.float64)
+    x, times = _grouped(counts)
     if x.size == 0:
         return 0.0
-    p = x / x.sum()
-    return float(-(p * np.log(p)).sum())
+    p = x / (times * x).sum()
+    return float(-(times * p * np.log(p)).sum())
 
 
 def lorenz_curve(counts: Counts, points: int = 33) -> list[float]:
     """Share of look-ups held by the rarest q of the rows seen, at `points` even steps of q."""
-    x = np.sort(counts[counts > 0]).astype(np.float64)
+    x, times = _grouped(counts)
     if x.size == 0:
         return []
-    held = np.concatenate([[0.0], np.cumsum(x) / x.sum()])
-    at = np.linspace(0.0, 1.0, points)
-    return [float(v) for v in np.interp(at, np.linspace(0.0, 1.0, held.size), held)]
+    held = np.concatenate([[0.0], np.cumsum(times * x) / (times * x).sum()])
+    rows = np.concatenate([[0.0], np.cumsum(times) / times.sum()])
+    return [float(v) for v in np.interp(np.linspace(0.0, 1.0, points), rows, held)]
+
+
+def _grouped(counts: Counts) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The different positive counts, ascending, and how many rows have each."""
+    if counts.size and int(counts.max()) < _DENSE:
+        times = np.bincount(counts)
+        times[0] = 0
+        values = np.flatnonzero(times)
+        return values.astype(np.float64), times[values].astype(np.float64)
+    values, times = np.unique(counts[counts > 0], return_counts=True)
+    return values.astype(np.float64), times.astype(np.float64)

@@ -33,23 +33,27 @@ class RecentLookUps:
         """All of them; a view, valid until `clear`."""
         return self._buffer[: self.bounds[-1]]
 
+    @property
+    def latest(self) -> torch.Tensor:
+        """Those of the latest step; a view like `ids`."""
+        return self._buffer[self.bounds[-2] : self.bounds[-1]]
+
     def fits(self, size: int) -> bool:
         """Whether `size` more can be held beside those there are."""
         return self.bounds[-1] + size <= max(self._capacity, self._buffer.numel())
 
-    def append(self, parts: Sequence[torch.Tensor], size: int) -> torch.Tensor:
-        """Take in one step of `size` ids, of any shape and integer type; returns the copy, a view.
+    def append(self, parts: Sequence[torch.Tensor], size: int) -> None:
+        """Take in one step of `size` ids, of any shape and integer type.
 
         Where it does not fit, what is held must have been cleared.
         """
-        start = end = self.bounds[-1]
-        if start + size > self._buffer.numel():
+        end = self.bounds[-1]
+        if end + size > self._buffer.numel():
             self._buffer = self._buffer.new_zeros(max(size, self._capacity))
         for part in parts:
             begin, end = end, end + part.numel()
             self._buffer[begin:end].copy_(part.reshape(-1))
         self.bounds.append(end)
-        return self._buffer[start:end]
 
     def clear(self) -> None:
         """Let go of all."""

@@ -46,7 +46,9 @@ class Unseen(NamedTuple):
         return 0.5 * math.erfc(-z / math.sqrt(2))
 
 
-def unseen_rows(counts: Counts, halfway: Halfway | None = None) -> Unseen:
+def unseen_rows(
+    counts: Counts, halfway: Halfway | None = None, *, valid: int | None = None
+) -> Unseen:
     """Expected number of new rows in as many look-ups again, from the counts so far.
 
     Good and Toulmin (Biometrika 43, 1956) at t = 1: sum over k of (-1)^(k+1) f_k, where f_k rows
@@ -65,9 +67,10 @@ def unseen_rows(counts: Counts, halfway: Halfway | None = None) -> Unseen:
 
     Args:
         counts: `[N]` look-ups of each row. All zeros: everything is still to come.
+        valid: rows that can be looked up, where some of those without a look-up cannot.
         halfway: rows new since a share c of the look-ups, where known.
     """
-    unseen = int((counts == 0).sum())
+    unseen = (counts.size if valid is None else valid) - int(np.count_nonzero(counts))
     look_ups = int(counts.sum(dtype=np.int64))
     if look_ups == 0:
         return Unseen(unseen, float(unseen), 1.0, 0)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import stats
 
 Array = npt.NDArray[np.float64]
+Figures = npt.NDArray[np.floating]
 
 MIN_EXPOSURES = 8
 _MIN_STRATUM = 200
@@ -43,10 +44,10 @@ class ZombieRows(NamedTuple):
 def zombie_rows(
     look_ups: npt.NDArray[np.integer],
     exposures: npt.NDArray[np.integer],
-    energy: Array,
-    noise: Array,
-    agreement: Array,
-    squared_norm: Array,
+    energy: Figures,
+    noise: Figures,
+    agreement: Figures,
+    squared_norm: Figures,
     *,
     noise_fdr: float,
     oscillation_fdr: float,
@@ -79,10 +80,10 @@ def zombie_rows(
     if ready.size < 2:
         empty = np.zeros(0)
         return ZombieRows(nothing, empty, empty.astype(bool), int(ready.size), unknown, 0.0)
-    v = noise[ready]
-    rho = np.clip(agreement[ready], -1.0, 1.0)
+    rho = np.clip(agreement[ready].astype(np.float64), -1.0, 1.0)
 
-    q_noise = _noise_arm(look_ups[ready], v, squared_norm[ready])
+    norm = squared_norm[ready].astype(np.float64)
+    q_noise = _noise_arm(look_ups[ready], noise[ready].astype(np.float64), norm)
     pairs = np.minimum(exposures[ready] - 1, _MAX_PAIRS)
     fisher = (np.arctanh(np.clip(rho, -0.999999, 0.999999)) - np.arctanh(_RHO_NULL)) * np.sqrt(
         np.maximum(pairs - 3, 1)
