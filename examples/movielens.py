@@ -228,7 +228,7 @@ def _candidates(cache: Path) -> Iterator[Path]:
 def _download(url: str, cache: Path, timeout: float) -> Path:
     """Fetch the archive and save its `u.data` in the cache, whole or not at all."""
     try:
-        with zipfile.ZipFile(io.BytesIO(_fetch(url, timeout))) as archive:
+        with zipfile.ZipFile(io.BytesIO(fetch(url, timeout))) as archive:
             content = archive.read("ml-100k/u.data")
     except (zipfile.BadZipFile, KeyError) as error:
         raise DataError(f"{url}: expected an archive with ml-100k/u.data: {error}") from error
@@ -246,7 +246,7 @@ def _download(url: str, cache: Path, timeout: float) -> Path:
     return target
 
 
-def _fetch(url: str, timeout: float) -> bytes:
+def fetch(url: str, timeout: float) -> bytes:
     """Return the body; give up when nothing answers within `timeout`, name resolution included."""
     answered = threading.Event()
     bodies: list[bytes] = []

@@ -18,6 +18,7 @@ from gradtracer.training_sites import install as _install_training_sites
 if TYPE_CHECKING:
     from gradtracer.agent import AgentExporter
     from gradtracer.analyzers.embedding import EmbeddingTracker
+    from gradtracer.analyzers.features import FeatureAnalyzer
     from gradtracer.analyzers.flow import FlowTracker
     from gradtracer.analyzers.manager import FlowManager
     from gradtracer.analyzers.trees import TreeDynamicsTracker
@@ -47,6 +48,7 @@ __all__ = [
     "AgentExporter",
     "AutoFixAuditLogger",
     "EmbeddingTracker",
+    "FeatureAnalyzer",
     "FlowManager",
     "FlowTracker",
     "GradTracerError",
@@ -74,6 +76,7 @@ _HOMES = {
     "AgentExporter": ("gradtracer.agent", "AgentExporter"),
     "AutoFixAuditLogger": ("gradtracer.audit", "AutoFixAuditLogger"),
     "EmbeddingTracker": ("gradtracer.analyzers.embedding", "EmbeddingTracker"),
+    "FeatureAnalyzer": ("gradtracer.analyzers.features", "FeatureAnalyzer"),
     "FlowManager": ("gradtracer.analyzers.manager", "FlowManager"),
     "FlowTracker": ("gradtracer.analyzers.flow", "FlowTracker"),
     "GradTracerError": ("gradtracer.exceptions", "GradTracerError"),

@@ -65,9 +65,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     overfit_share: Share = 0.01
     """Raise OVERFITTING_ROUNDS when more than this share of what the validation metric had gained
     is lost again: less is no reason to train anew."""
-    stagnant_share: Share = 0.01
+    stagnant_share: Share = 0.025
     """Raise STAGNANT_LEAVES when the last quarter of the rounds goes less than this share of the
-    margin's path, of which equal steps would go a quarter."""
+    margin's path: a tenth of what equal steps would go."""
     redundant_share: Share = 0.25
     """Raise REDUNDANT_TREES when at least this share of the rounds can be left out."""
     redundant_loss: Share = 0.001

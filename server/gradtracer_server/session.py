@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gradtracer_schemas import Diagnosis
+from gradtracer_server.booster_parameters import PlacedParameter, parameters_at
 from gradtracer_server.earlier import EarlierRun
 from gradtracer_server.exceptions import SettingsError
 from gradtracer_server.failures import Failure, failures
@@ -115,6 +116,10 @@ class Session:
     def layers_at(self, path: Path, position: Position) -> list[PlacedLayer]:
         """The layers that the statement at a position defines."""
         return self.layers.at(path, position, self.runs)
+
+    def parameters_at(self, path: Path, position: Position) -> list[PlacedParameter]:
+        """The parameters of boosters that the number at a position sets."""
+        return parameters_at(path, position, self.runs, self.documents, self.workspace)
 
     def layers_between(self, path: Path, place: Range) -> list[list[PlacedLayer]]:
         """The layers that the statements in a range of lines define, statement by statement."""

@@ -65,7 +65,8 @@ def choose(
     That is the last metric of the last data set in XGBoost (`last`), and the first metric
     elsewhere. `training` names the data set that is trained on, where that is known.
     """
-    trained = [name for name in series if name == training or (not training and is_training(name))]
+    trained = [name for name in series if name == training]
+    trained = trained or [name for name in series if is_training(name)]
     others = [name for name in series if name not in trained]
     validation = _curve(series, others[-1], None, last) if others else None
     metric = validation.metric if validation is not None else None

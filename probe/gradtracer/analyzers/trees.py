@@ -14,6 +14,7 @@ from gradtracer.analyzers.tree_figures import TreeFigures, TreeTotals, measure
 from gradtracer.analyzers.tree_parameters import parameters_of
 from gradtracer.analyzers.tree_reading import ReadModel, library_of, read_model
 from gradtracer.analyzers.tree_report import tree_report
+from gradtracer.analyzers.tree_sample import sample_of
 from gradtracer.diagnoses import trees as examiners
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.project import main_script, project_root
@@ -31,6 +32,8 @@ class TreeDynamicsTracker:
         feature_names: names of the columns; by default those the model knows.
         evals: metrics by data set and round, where the model does not keep them itself:
             `evals_result` of `xgb.train`, what `lgb.record_evaluation` filled.
+        X: `[n, F]` examples, on which a leak is proven.
+        y: `[n]` their targets.
 
     Raises:
         NothingToWatch: it is no such model, or not fitted.
@@ -42,6 +45,8 @@ class TreeDynamicsTracker:
         feature_names: Sequence[str] | None = None,
         *,
         evals: Series | None = None,
+        X: Any = None,
+        y: Any = None,
         settings: Settings | None = None,
     ) -> None:
         names = None if feature_names is None else list(feature_names)
@@ -50,6 +55,7 @@ class TreeDynamicsTracker:
         self.library = self._read.library
         self.name = type(model).__name__
         self.feature_names = self._read.names
+        self._sample = sample_of(X, y) if X is not None and y is not None else None
         self._evals = recorded_metrics(model) if evals is None else evals
         self._settings = (
             load_settings(project_root(main_script())) if settings is None else settings
@@ -63,10 +69,22 @@ class TreeDynamicsTracker:
         totals.add(read.table, len(read.names))
         parameters, stops_early = parameters_of(self.model)
         facts = BoosterFacts(
-            read.library, self.name, parameters=parameters, stops_early=stops_early
+            read.library,
+            self.name,
+            parameters=parameters,
+            stops_early=stops_early,
+            sample=self._sample,
         )
         training, validation = choose(self._evals, last=read.library == "xgboost")
-        return measure(self.name, facts, read.names, totals, training, validation)
+        return measure(
+            self.name,
+            facts,
+            read.names,
+            totals,
+            training,
+            validation,
+            self._settings.leakage_share,
+        )
 
     def findings(self) -> list[Finding]:
         """What the tests say."""

@@ -12,9 +12,9 @@ from gradtracer.analyzers.booster import Read, Snapshot
 from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer.analyzers.tree_parameters import parameters_of
 from gradtracer.analyzers.tree_reading import read_model
+from gradtracer.analyzers.tree_sample import sample_of
 from gradtracer.callbacks.boosting import Boosting
 from gradtracer.callbacks.library_frames import LibraryFrames
-from gradtracer.callbacks.tree_sample import sample_of
 from gradtracer.exceptions import MissingLibrary
 from gradtracer_schemas import SourceSite
 

@@ -9,9 +9,9 @@ from typing import Any, cast
 from gradtracer.analyzers import tree_lightgbm
 from gradtracer.analyzers.booster import Read, Snapshot
 from gradtracer.analyzers.booster_facts import BoosterFacts, Sample
+from gradtracer.analyzers.tree_sample import sample_of
 from gradtracer.callbacks.boosting import Boosting
 from gradtracer.callbacks.library_frames import LibraryFrames
-from gradtracer.callbacks.tree_sample import sample_of
 from gradtracer.diagnoses.booster_parameters import canonical
 from gradtracer.exceptions import MissingLibrary
 from gradtracer_schemas import SourceSite

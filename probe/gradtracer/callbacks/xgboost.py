@@ -9,9 +9,9 @@ from gradtracer.analyzers.booster import Read
 from gradtracer.analyzers.booster_facts import BoosterFacts, Sample
 from gradtracer.analyzers.tree_parameters import xgboost_parameters
 from gradtracer.analyzers.tree_reading import xgboost_names
+from gradtracer.analyzers.tree_sample import matrix_sample, sample_of
 from gradtracer.callbacks.boosting import Boosting
 from gradtracer.callbacks.library_frames import LibraryFrames
-from gradtracer.callbacks.tree_sample import matrix_sample, sample_of
 from gradtracer.diagnoses.booster_parameters import canonical
 from gradtracer.exceptions import MissingLibrary
 from gradtracer_schemas import SourceSite

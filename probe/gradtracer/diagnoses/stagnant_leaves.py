@@ -16,7 +16,7 @@ _BRAKES = {"min_split_gain": 0.0, "min_child_weight": 1.0, "reg_lambda": 3.0}
 def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
     """Raise when the last quarter of the rounds goes less than its share of the margin's path.
 
-    Equal steps give a quarter; a hundredth is what 96 % smaller steps leave.
+    Equal steps give a quarter; the limit is a tenth of that.
     """
     late = figures.late
     if late is None:

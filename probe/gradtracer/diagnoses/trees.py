@@ -27,7 +27,9 @@ TREES: tuple[Callable[[TreeFigures, Settings], Finding | None], ...] = (
 )
 
 _EXPLAINS: dict[DiagnosisType, frozenset[DiagnosisType]] = {
-    "TARGET_LEAKAGE": frozenset({"SPLIT_CONCENTRATION", "STAGNANT_LEAVES", "REDUNDANT_TREES"}),
+    "TARGET_LEAKAGE": frozenset(
+        {"OVERFITTING_ROUNDS", "SPLIT_CONCENTRATION", "STAGNANT_LEAVES", "REDUNDANT_TREES"}
+    ),
     "EXPLODING_LEAVES": frozenset({"OVERFITTING_ROUNDS"}),
     "OVERFITTING_ROUNDS": frozenset({"REDUNDANT_TREES", "STAGNANT_LEAVES"}),
     "STAGNANT_LEAVES": frozenset({"REDUNDANT_TREES"}),

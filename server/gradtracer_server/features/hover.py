@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
@@ -31,6 +32,8 @@ def hover(ls: GradTracerServer, params: types.HoverParams) -> types.Hover | None
     ls.session.settle()
     position = ls.units.position_from_client(source.lines, params.position)
     placed = ls.session.layers_at(path, position)
+    parameters = [] if placed else ls.session.parameters_at(path, position)
+    placed += [each.layer for each in parameters]
     findings = ls.session.findings_between(path, Range(position, position))
     if not ls.session.settings.show_outdated:
         placed = [each for each in placed if each.frame.anchor.state != "outdated"]
@@ -38,8 +41,13 @@ def hover(ls: GradTracerServer, params: types.HoverParams) -> types.Hover | None
     cards = _cards(ls, placed, findings)
     if not cards:
         return None
+    for index, each in enumerate(parameters):
+        note = f"{each.name}: the run had {each.measured:g}."
+        cards[index] = replace(cards[index], notes=[note, *cards[index].notes])
     anchors = [layer.frame.anchor for layer in placed] + [each.anchor for each in findings]
     place = next(anchor.range for anchor in anchors if anchor is not None)
+    if parameters:
+        place = parameters[0].range
     return types.Hover(
         contents=_content(ls, cards),
         range=ls.units.range_to_client(source.lines, place) if place is not None else None,

@@ -54,6 +54,21 @@ _KNOWN: tuple[_Known, ...] = (
     _Known("oscillation", "Oscillation ρ (below 0: alternating)", _two_digits),
     _Known("noise_energy", "Gradient noise energy", number),
     _Known("drift_share", "Movement of rows not in the batch", percent),
+    _Known("rounds", "Rounds read", count, of="run_steps"),
+    _Known("trees", "Trees", count),
+    _Known("leaves", "Leaves", count),
+    _Known("max_depth", "Deepest leaf", count, unit="splits"),
+    _Known("leaf_velocity", "Movement of the margin by the last round", number),
+    _Known("leaf_velocity_share", "Of that of the largest", percent),
+    _Known("late_share", "Path of the last quarter of the rounds", percent),
+    _Known("velocity_growth", "Growth of the movement", number, unit="per round"),
+    _Known("top_share", "Gain of the top feature", percent),
+    _Known("effective_features", "Features in effective use", number, of="features"),
+    _Known("unused_features", "Features never split on", count, of="features"),
+    _Known("split_gini", "Gini of the gain over features", _two_digits),
+    _Known("training", "Training metric", number),
+    _Known("validation", "Validation metric", number),
+    _Known("best_round", "Best round", count, of="rounds"),
     _Known("grad_norm", "Gradient norm", number),
     _Known("update_ratio", "Update relative to the weights", number, unit="per step"),
     _Known("gradient_snr", "Gradient signal to noise", number, unit="per step"),
@@ -73,7 +88,7 @@ _PROGRESS = frozenset({"steps", "exposures"})
 """What grows with the training, whatever the model."""
 _NAMES = frozenset(known.name for known in _KNOWN)
 _BOUNDS = ("_low", "_high")
-_SIZES = frozenset({"run_steps", "rows", "dim", "units"})
+_SIZES = frozenset({"run_steps", "rows", "dim", "units", "features"})
 
 
 def figures(values: Mapping[str, float]) -> list[Figure]:

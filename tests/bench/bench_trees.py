@@ -1,0 +1,251 @@
+"""What it costs to observe boosted trees, and to read 5,000 of them; the original beside it.
+
+    python tests/bench/bench_trees.py [--rounds 500] [--repeats 2] [--original SITE_PACKAGES]
+
+Process CPU time of whole trainings on one thread, watched and alone by turns. `--original` names
+the site-packages of an environment of its own that holds gradtracer 0.9.0: its import name is ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import catboost
+import lightgbm
+import numpy as np
+import xgboost
+
+import gradtracer
+from gradtracer.analyzers.trees import TreeDynamicsTracker
+
+warnings.filterwarnings("ignore")
+logging.getLogger("gradtracer").setLevel(logging.ERROR)
+LIBRARIES = ("xgboost", "lightgbm", "catboost")
+
+ORIGINAL = """
+import sys, time, statistics
+sys.path.insert(0, sys.argv[1])
+from gradtracer.analyzers.trees import TreeTracker
+library, path = sys.argv[2:4]
+if library == "xgboost":
+    import xgboost
+    model = xgboost.Booster(model_file=path)
+elif library == "lightgbm":
+    import lightgbm
+    model = lightgbm.Booster(model_file=path)
+else:
+    import catboost
+    model = catboost.CatBoostRegressor()
+    model.load_model(path)
+assert "site-packages" in TreeTracker.analyze.__code__.co_filename
+began = time.process_time()
+TreeTracker(model).analyze()
+print(time.process_time() - began)
+"""
+
+TRAINS = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from gradtracer.analyzers.boosting import BoostingTracker
+library, path, rounds = sys.argv[2], sys.argv[3], int(sys.argv[4])
+held = np.load(path)
+x, y, n = held["x"], held["y"], len(held["y"]) * 4 // 5
+def train(callbacks):
+    began = time.process_time()
+    if library == "xgboost":
+        import xgboost
+        d, v = xgboost.DMatrix(x[:n], y[:n]), xgboost.DMatrix(x[n:], y[n:])
+        xgboost.train({"max_depth": 6, "nthread": 1}, d, rounds, evals=[(d, "train"), (v, "valid")],
+            verbose_eval=False, callbacks=callbacks)
+    else:
+        import lightgbm
+        d = lightgbm.Dataset(x[:n], y[:n])
+        lightgbm.train({"num_leaves": 63, "max_depth": 6, "num_threads": 1, "verbose": -1}, d,
+            rounds, valid_sets=[d, d.create_valid(x[n:], y[n:])], callbacks=callbacks)
+    return time.process_time() - began
+tracker = BoostingTracker()
+made = tracker.as_xgb_callback if library == "xgboost" else tracker.as_lgb_callback
+train([])
+alone = train([])
+print(train([made()]) / alone - 1)
+"""
+
+
+def data(n: int, features: int) -> tuple[np.ndarray, np.ndarray]:
+    """Additive signal with an interaction and noise."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, features)).astype(np.float32)
+    y = np.sin(x[:, :8]).sum(axis=1) + x[:, 0] * x[:, 1] + rng.normal(size=n)
+    return x, y.astype(np.float32)
+
+
+def trainer(library: str, x: np.ndarray, y: np.ndarray, rounds: int) -> Callable[..., Any]:
+    """Trains once, with the callbacks it is given; 500 rounds of depth 6 or alike."""
+    n = len(y) * 4 // 5
+
+    def train(*callbacks: Any) -> Any:
+        given = list(callbacks)
+        if library == "xgboost":
+            d, v = xgboost.DMatrix(x[:n], y[:n]), xgboost.DMatrix(x[n:], y[n:])
+            return xgboost.train(
+                {"max_depth": 6, "nthread": 1},
+                d,
+                rounds,
+                evals=[(d, "train"), (v, "valid")],
+                verbose_eval=False,
+                callbacks=given,
+            )
+        if library == "lightgbm":
+            d = lightgbm.Dataset(x[:n], y[:n])
+            return lightgbm.train(
+                {"num_leaves": 63, "max_depth": 6, "num_threads": 1, "verbose": -1},
+                d,
+                rounds,
+                valid_sets=[d, d.create_valid(x[n:], y[n:])],
+                callbacks=given,
+            )
+        model = catboost.CatBoostRegressor(
+            iterations=rounds,
+            depth=6,
+            thread_count=1,
+            verbose=0,
+            allow_writing_files=False,
+            use_best_model=False,
+        )
+        return model.fit(x[:n], y[:n], eval_set=(x[n:], y[n:]), callbacks=given if given else None)
+
+    return train
+
+
+def finish() -> None:
+    """End the run of a library that does not say when it ends, within what is measured."""
+    run = gradtracer.run.open_run()
+    if run is not None:
+        run.finish()
+
+
+def overhead(args: argparse.Namespace) -> None:
+    x, y = data(args.examples, 50)
+    held = Path(tempfile.mkdtemp()) / "data.npz"
+    np.savez(held, x=x, y=y)
+    print(f"training of {args.examples:,} x 50, {args.rounds} rounds, depth 6, one thread")
+    print(f"{'':10} {'alone':>8} {'watched':>9}  pairs{'':14} original")
+    for library in LIBRARIES:
+        train = trainer(library, x, y, args.rounds)
+        callback = getattr(gradtracer, f"{library}_callback")
+        ratios, alone = [], []
+        for _ in range(args.repeats):
+            began = time.process_time()
+            train()
+            middle = time.process_time()
+            train(callback())
+            finish()
+            alone.append(middle - began)
+            ratios.append((time.process_time() - middle) / alone[-1] - 1)
+        original = "-"
+        if args.original and library != "catboost":
+            original = run(TRAINS, args.original, library, str(held), str(args.rounds))
+            original = f"{float(original):+.1%}" if original != "failed" else original
+        told = " ".join(f"{ratio:+.1%}" for ratio in ratios)
+        print(
+            f"{library:10} {statistics.median(alone):>6.1f} s {statistics.median(ratios):>+8.1%}  "
+            f"{told:19} {original}"
+        )
+
+
+class Ticks(xgboost.callback.TrainingCallback):
+    """The process' CPU clock after each round, for XGBoost and LightGBM alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock: list[float] = []
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        self.clock.append(time.process_time())
+        return False
+
+    def __call__(self, env: Any) -> None:
+        self.clock.append(time.process_time())
+
+    @property
+    def stretches(self) -> np.ndarray:
+        return np.diff(np.array(self.clock)[[100, 1_000, 2_000, 3_000, 4_000, 4_999]])
+
+
+def flatness() -> None:
+    """Cost of a round early and late in a long training of small trees."""
+    x, y = data(2_000, 10)
+    print("\n5,000 rounds on 2,000 x 10: CPU of a round, watched over alone, by stretch of rounds")
+    for library in ("xgboost", "lightgbm"):
+        train = trainer(library, x, y, 5_000)
+        alone, watched = Ticks(), Ticks()
+        train(alone)
+        train(getattr(gradtracer, f"{library}_callback")(), watched)
+        finish()
+        told = "  ".join(f"{ratio:+.1%}" for ratio in watched.stretches / alone.stretches - 1)
+        print(f"{library:10} rounds 100-1000, -2000, -3000, -4000, -5000: {told}")
+
+
+def post_hoc(original: str | None) -> None:
+    x, y = data(4_000, 20)
+    folder = Path(tempfile.mkdtemp())
+    print("\nreading and judging 5,000 trees of depth 6, CPU seconds")
+    print(f"{'':10} {'ours':>7} {'original':>9} {'ratio':>7}")
+    for library in LIBRARIES:
+        model = trainer(library, x, y, 5_000)()
+        began = time.process_time()
+        tracker = TreeDynamicsTracker(model)
+        tracker.extract_dynamics()
+        tracker.findings()
+        ours = time.process_time() - began
+        path = folder / f"{library}{'.cbm' if library == 'catboost' else '.ubj'}"
+        model.save_model(str(path))
+        theirs = run(ORIGINAL, original, library, str(path)) if original else "-"
+        ratio = f"{float(theirs) / ours:6.1f}x" if theirs not in ("-", "failed") else ""
+        shown = f"{float(theirs):.2f}" if ratio else theirs
+        print(f"{library:10} {ours:>7.2f} {shown:>9} {ratio:>7}")
+
+
+def run(program: str, *words: str) -> str:
+    """What a program in an interpreter of its own prints last."""
+    result = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        print(result.stderr.splitlines()[-1], file=sys.stderr)
+        return "failed"
+    return result.stdout.split()[-1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--examples", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--original")
+    parser.add_argument("--only", choices=["overhead", "flatness", "post-hoc"])
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GRADTRACER_FOLDER"] = folder
+        if args.only in (None, "post-hoc"):
+            post_hoc(args.original)
+        if args.only in (None, "flatness"):
+            flatness()
+        if args.only in (None, "overhead"):
+            overhead(args)
+
+
+if __name__ == "__main__":
+    main()
