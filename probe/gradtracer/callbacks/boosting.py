@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from gradtracer.analyzers.booster import BoosterTracker, Snapshot
@@ -162,8 +163,13 @@ class Boosting:
 
 def _own_code(site: SourceSite) -> SourceSite:
     """The site without frames of installed libraries, such as a search over parameters."""
-    frames = [frame for frame in site.frames if not is_library_file(frame.file)]
+    frames = [frame for frame in site.frames if not _is_installed(frame.file)]
     return SourceSite(frames=frames, origin="call" if frames else "unknown")
+
+
+def _is_installed(file: str) -> bool:
+    # A path may add the packages of another environment, which are none of this one's folders.
+    return is_library_file(file) or "site-packages" in Path(file).parts
 
 
 def _name(site: SourceSite, facts: BoosterFacts) -> str:
