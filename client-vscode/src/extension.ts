@@ -4,6 +4,7 @@ import { commands, type ExtensionContext, window, workspace } from "vscode";
 import { showDebugInformation } from "./debug_information";
 import { install, offerInstallation } from "./install";
 import { Inspector } from "./inspector/panel";
+import { registerMcp } from "./mcp";
 import { followSelection, pythonExtensionPresent } from "./python_extension";
 import { Requests, RUNS_CHANGED } from "./requests";
 import { registerRunCommands } from "./run_commands";
@@ -79,6 +80,7 @@ export function activate(context: ExtensionContext): void {
     inspector,
     window.createTreeView("gradtracer.runs", { treeDataProvider: tree, canSelectMany: true }),
     ...registerRunCommands(running, requests, inspector),
+    ...registerMcp(running),
     commands.registerCommand("gradtracer.refreshRuns", () => tree.refresh()),
     commands.registerCommand("gradtracer.openWalkthrough", () =>
       commands.executeCommand("workbench.action.openWalkthrough", `${context.extension.id}#start`),

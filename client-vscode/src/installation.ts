@@ -16,6 +16,8 @@ export interface Installation {
   readonly version: string | null;
   /** Modules of the server that cannot be imported. */
   readonly missing: readonly string[];
+  /** Whether it has what `gradtracer mcp` needs. */
+  readonly agents: boolean;
 }
 
 export type Verdict =
@@ -33,7 +35,9 @@ try:
 except importlib.metadata.PackageNotFoundError:
     version = None
 missing = [name for name in names if importlib.util.find_spec(name) is None]
-print(json.dumps({"python": sys.version_info[:2], "version": version, "missing": missing}))
+agents = importlib.util.find_spec("mcp") is not None
+print(json.dumps({"python": sys.version_info[:2], "version": version, "missing": missing,
+                  "agents": agents}))
 `;
 
 /** Ask an interpreter what it has; rejects when it does not run or answers something else. */

@@ -1,6 +1,7 @@
 // What one can do with a run: look at it, compare it, stop following it, delete it, start one.
 import {
   commands,
+  ConfigurationTarget,
   type Disposable,
   ProcessExecution,
   Range,
@@ -38,8 +39,10 @@ export function registerRunCommands(server: Server, requests: Requests, inspecto
     commands.registerCommand("gradtracer.compareRuns", (node?: Node, all?: readonly Node[]) =>
       compare(requests, node, all),
     ),
-    commands.registerCommand("gradtracer.stopFollowing", (node?: Node) => follow(requests, node, false)),
-    commands.registerCommand("gradtracer.follow", (node?: Node) => follow(requests, node, true)),
+    commands.registerCommand("gradtracer.runs.stopFollowing", (node?: Node) => follow(requests, node, false)),
+    commands.registerCommand("gradtracer.runs.follow", (node?: Node) => follow(requests, node, true)),
+    commands.registerCommand("gradtracer.runs.openReport", (node?: Node) => openReport(node)),
+    commands.registerCommand("gradtracer.toggleHints", toggleHints),
     commands.registerCommand("gradtracer.deleteRun", (node?: Node) => deleteRun(requests, node)),
     commands.registerCommand("gradtracer.runScript", (uri?: Uri) => runScript(server, uri, false)),
     commands.registerCommand("gradtracer.runScriptWithArguments", (uri?: Uri) => runScript(server, uri, true)),
@@ -77,6 +80,26 @@ export async function showDefinition(requests: Requests, folder: string, layer: 
   const { start, end } = place.range;
   const selection = new Range(start.line, start.character, end.line, end.character);
   await window.showTextDocument(Uri.parse(place.uri), { selection });
+}
+
+/** The server's own command opens it: the report is a document of the server's. */
+async function openReport(node?: Node): Promise<void> {
+  if (node?.kind === "layer") {
+    await commands.executeCommand("gradtracer.openReport", node.layer.name, runId(node.folder));
+  } else if (node?.kind === "diagnosis") {
+    await commands.executeCommand("gradtracer.openReport", node.diagnosis.layer, runId(node.folder));
+  }
+}
+
+function runId(folder: string): string {
+  return Uri.parse(folder).path.split("/").filter(Boolean).at(-1) ?? "";
+}
+
+/** The user's own setting: the project's may have turned them off for all. */
+async function toggleHints(): Promise<void> {
+  const settings = workspace.getConfiguration("gradtracer");
+  const shown = settings.get("inlayHintFigures", true);
+  await settings.update("inlayHintFigures", !shown, ConfigurationTarget.Global);
 }
 
 async function compare(requests: Requests, node?: Node, all?: readonly Node[]): Promise<void> {

@@ -23,7 +23,13 @@ const STDERR_KEPT = 4000;
 /** How the server stands, for whoever shows it. */
 export type ServerState =
   | { readonly kind: "starting" }
-  | { readonly kind: "running"; readonly interpreter: Interpreter; readonly version: string }
+  | {
+      readonly kind: "running";
+      readonly interpreter: Interpreter;
+      readonly version: string;
+      /** Whether `gradtracer mcp` can run there. */
+      readonly agents: boolean;
+    }
   | { readonly kind: "no-interpreter"; readonly message: string }
   | { readonly kind: "not-installed"; readonly interpreter: Interpreter; readonly message: string }
   | { readonly kind: "unsuitable"; readonly interpreter: Interpreter; readonly message: string }
@@ -96,14 +102,15 @@ export class Server {
     }
     this.log.info(`interpreter: ${interpreter.path}, from ${sourceInWords(interpreter.source)}`);
     try {
-      const verdict = judge(await inspect(interpreter.path, this.folder));
+      const installation = await inspect(interpreter.path, this.folder);
+      const verdict = judge(installation);
       if (verdict.kind !== "ready") {
         const offered = verdict.kind === "not-installed" || verdict.kind === "too-old";
         const kind = offered ? "not-installed" : "unsuitable";
         this.become({ kind, interpreter, message: verdict.message });
         return;
       }
-      await this.start(interpreter);
+      await this.start(interpreter, installation.agents);
     } catch (error) {
       this.become({ kind: "unsuitable", interpreter, message: inWords(error) });
     }
@@ -130,7 +137,7 @@ export class Server {
     });
   }
 
-  private async start(interpreter: Interpreter): Promise<void> {
+  private async start(interpreter: Interpreter, agents: boolean): Promise<void> {
     let lastWords = "";
     const launch = async (): Promise<ChildProcess> => {
       const args = ["-P", "-m", "gradtracer_server", "serve"];
@@ -145,7 +152,7 @@ export class Server {
     client.onDidChangeState(({ newState }) => {
       if (client === this.running && newState === State.Running) {
         const version = client.initializeResult?.serverInfo?.version ?? "";
-        this.become({ kind: "running", interpreter, version });
+        this.become({ kind: "running", interpreter, version, agents });
       }
     });
     try {

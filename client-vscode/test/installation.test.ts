@@ -9,7 +9,7 @@ import { inspect, installCommand, judge, REQUIREMENT } from "../src/installation
 const folder = mkdtempSync(join(tmpdir(), "gradtracer-"));
 after(() => rmSync(folder, { recursive: true }));
 
-const good = { python: [3, 12], version: "1.4.0", missing: [] } as const;
+const good = { python: [3, 12], version: "1.4.0", missing: [], agents: true } as const;
 
 test("a real interpreter answers, and lacks what it lacks", async () => {
   // -S: without installed packages, whatever this machine has.

@@ -90,12 +90,14 @@ def open_folder(
     started: list[subprocess.Popen[str]] = []
     benches: list[Workbench] = []
 
-    def start(folder: Path, settings: dict[str, Any] | None = None) -> Workbench:
+    def start(
+        folder: Path, settings: dict[str, Any] | None = None, user: dict[str, Any] | None = None
+    ) -> Workbench:
         home.mkdir()
         (home / "config.yaml").touch()
         # Where programs are named the editor takes the settings of the machine they run on.
         machine = {"gradtracer.interpreter": sys.executable, **(settings or {})}
-        for place, chosen in (("User", QUIET), ("Machine", machine)):
+        for place, chosen in (("User", {**QUIET, **(user or {})}), ("Machine", machine)):
             file = home / "data" / place / "settings.json"
             file.parent.mkdir(parents=True)
             file.write_text(json.dumps(chosen), encoding="utf-8")

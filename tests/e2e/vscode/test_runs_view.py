@@ -73,3 +73,15 @@ def serious(frame: Frame) -> list[str]:
         for each in found["violations"]
         if each["impact"] in {"serious", "critical"}
     ]
+
+
+def test_agents_find_the_server_in_the_editor_s_own_registry(
+    example: Path, train: Train, open_folder: OpenFolder
+) -> None:
+    bench = open_folder(example.parent, user={"chat.disableAIFeatures": False})
+    bench.open(example.name)
+    bench.command("MCP: List Servers")
+    expect(
+        bench.page.locator(".quick-input-list .monaco-list-row", has_text="GradTracer")
+    ).to_be_visible()
+    bench.picture("mcp")

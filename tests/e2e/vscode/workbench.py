@@ -52,7 +52,7 @@ class Workbench:
         row = self.page.locator(".quick-input-list .monaco-list-row", has_text=title).first
         row.wait_for()
         self.page.keyboard.press("Enter")
-        self.page.locator(".quick-input-widget").wait_for(state="hidden")
+        row.wait_for(state="hidden")
 
     def go_to_line(self, line: int, column: int = 1) -> None:
         """Put the cursor on a line and column, both counted from 1."""
