@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gradtracer.run import Run
+    from gradtracer.sampling_correction import log_q
     from gradtracer.version import __version__
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "lightgbm_callback",
     "lightning_callback",
     "locate",
+    "log_q",
     "log_to_mlflow",
     "log_to_tensorboard",
     "log_to_wandb",
@@ -96,6 +98,7 @@ _HOMES = {
     "log_to_tensorboard": ("gradtracer.bridges", "log_to_tensorboard"),
     "log_to_wandb": ("gradtracer.bridges", "log_to_wandb"),
     "locate": ("gradtracer.callsite", "locate_modules"),
+    "log_q": ("gradtracer.sampling_correction", "log_q"),
     "transformers_callback": ("gradtracer.callbacks", "transformers_callback"),
     "watch": ("gradtracer.entrance", "watch"),
 }

@@ -4,9 +4,10 @@
 
 Sites are all calls that build a table, a linear layer or an activation, in the model files of
 RecBole 1.2.1, DeepCTR-Torch 0.3.0 and transformers; the optimizer and the step are those of the
-package's own training loop, where it has one. `--per-file` bounds the sites taken from one file of
-transformers, whose models repeat each other; 0 takes all. `parse`: Python's own parser reads every
-changed file. `same`: all bytes outside the edited spans are as they were, compared span by span.
+package's own training loop, or, for transformers, of a user's script that trains the model.
+`--per-file` bounds the sites of one file of transformers, whose models repeat each other; 0: all.
+`parse`: Python's own parser reads every changed file. `same`: all bytes outside the edited spans
+are as they were, compared span by span.
 """
 
 from __future__ import annotations
@@ -45,9 +46,25 @@ LOOPS = {
     "recbole": ("trainer/trainer.py", "optim.Adam(", "scaler.step(self.optimizer)"),
     "deepctr_torch": ("models/basemodel.py", "torch.optim.Adam(", "optim.step()"),
 }
+USERS_LOOP = """\
+import torch, gradtracer
+
+model = Model()
+optimizer = torch.optim.Adam(
+    model.parameters(),  # all
+    lr=5e-5, weight_decay=1e-2,
+)
+run = gradtracer.watch(model, optimizer=optimizer)
+for batch in loader:
+    optimizer.zero_grad()
+    model(**batch).loss.backward()
+    optimizer.step()
+"""
 OFFERS: dict[str, dict[str, Any]] = {
     "clip-gradients": {"max_norm": 1.0},
     "enable-auto-fix": {},
+    "inverse-frequency-weights": {"power": 0.5},
+    "log-q-correction": {},
     "reduce-embedding-dim": {"embedding_dim": 4},
     "reduce-learning-rate": {"lr": 1e-6},
     "reduce-weight-decay": {"weight_decay": 0.0},
@@ -75,9 +92,9 @@ def packages(names: Iterable[str]) -> dict[str, Path]:
 class Source:
     """A file with the frames of its calls."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
-        self.source = SourceText.parse(path.read_bytes().decode("utf-8"))
+        self.source = SourceText.parse(path.read_bytes().decode("utf-8") if text is None else text)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.tree = ast.parse(self.source.text)
@@ -143,17 +160,17 @@ class Tally:
 
 
 def loop_of(package: str, root: Path, files: dict[str, Source]) -> dict[str, SourceSite]:
-    """The sites of the package's own training loop."""
-    if package not in LOOPS:
-        return {}
-    name, built, stepped = LOOPS[package]
-    source = files.setdefault(str(root / name), Source(root / name))
+    """The sites of the package's own training loop, else of a user's."""
+    name, built, stepped = LOOPS.get(package, ("train.py", "torch.optim.Adam(", "optimizer.step()"))
+    text = None if package in LOOPS else USERS_LOOP
+    source = files.setdefault(str(root / name), Source(root / name, text))
     found: dict[str, SourceSite] = {}
-    for _, frame, _ in source.calls():
-        text = frame.expression or frame.text
-        role = "optimizer" if text.startswith(built) else "step" if text == stepped else ""
+    for called, frame, _ in source.calls():
+        call = frame.expression or frame.text
+        role = "optimizer" if call.startswith(built) else "step" if call == stepped else ""
+        role = role or ("watch" if called == "watch" else "")
         if role and role not in found:
-            found[role] = SourceSite(frames=[frame], origin="constructor")
+            found[role] = SourceSite(frames=[frame], origin="call")
     return found
 
 

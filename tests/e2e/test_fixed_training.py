@@ -75,6 +75,39 @@ for step in range(30):
 print("loss", loss.item(), model.item_emb(torch.tensor([ROWS - 1])).shape[0])
 """
 )
+LOADED = """\
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import gradtracer
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.user_emb = nn.Embedding(50, 8)
+        self.item_emb = nn.Embedding(40, 8)
+
+    def forward(self, users, items):
+        logits = self.user_emb(users) @ self.item_emb(items).T
+        return F.cross_entropy(logits, torch.arange(len(items)))
+
+
+model = Net()
+optimizer = torch.optim.Adam(model.parameters())
+run = gradtracer.watch(model)
+users, items = torch.randint(0, 50, (256,)), torch.randint(0, 40, (256,))
+data = TensorDataset(users, items)
+loader = DataLoader(data, batch_size=32, shuffle=True)
+for user, item in loader:
+    optimizer.zero_grad()
+    loss = model(user, item)
+    loss.backward()
+    optimizer.step()
+print("loss", loss.item())
+"""
 RECORD = """
 import runpy, sys
 import msgspec, gradtracer
@@ -172,6 +205,10 @@ CASES: list[tuple[str, str, dict[str, Any], str]] = [
     ("enable-auto-fix", "item_emb", {}, "auto_fix=True"),
     ("suppress", "item_emb", {}, "# gradtracer: ignore[DEAD_EMBEDDINGS]"),
 ]
+LOADED_CASES: list[tuple[str, str, dict[str, Any], str]] = [
+    ("log-q-correction", "item_emb", {}, "logits - gradtracer.log_q(self.item_emb, items)"),
+    ("inverse-frequency-weights", "item_emb", {"power": 0.3}, "sampler=torch.utils.data."),
+]
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +230,21 @@ def test_a_fixed_script_trains_to_the_end(
     assert done.stdout.startswith("loss ")
 
 
-def test_every_fix_is_among_them() -> None:
-    assert {case[0] for case in CASES} == set(FIXES)
+def test_fixes_of_the_loss_and_the_sampling_train_to_the_end_together(tmp_path: Path) -> None:
+    project = Project(tmp_path, LOADED)
+    for fix, layer, parameters, expected in LOADED_CASES:
+        proposed = project.propose(fix, layer, parameters)
+        assert proposed.disabled_reason is None
+        project.make(proposed)
+        assert expected in project.path.read_text(encoding="utf-8")
+    done = project.run()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("loss ")
+
+
+def test_every_fix_of_a_training_loop_is_among_them() -> None:
+    made = {case[0] for case in (*CASES, *LOADED_CASES)}
+    assert made == set(FIXES) - {"edit-booster-parameter"}
 
 
 def test_fixes_made_one_after_another_train_to_the_end(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
 from gradtracer.settings import Settings
-from gradtracer_schemas import Evidence
+from gradtracer.statistics.flattening import flattening_power
+from gradtracer_schemas import Evidence, FixOffer
 
 _MIN_ROWS = 30
 _MIN_LOOK_UPS_PER_ROW = 5
@@ -57,5 +58,12 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
                 test="normal, jackknife standard error over rows",
             )
         ],
-        fixes=[suppress()],
+        fixes=[
+            FixOffer(fix="log-q-correction"),
+            FixOffer(
+                fix="inverse-frequency-weights",
+                parameters={"power": flattening_power(counts, settings.popularity_gini)},
+            ),
+            suppress(),
+        ],
     )

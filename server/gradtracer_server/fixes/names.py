@@ -15,8 +15,6 @@ _BINDS_ALL_INSIDE = frozenset(
     {
         "as_pattern_target",
         "global_statement",
-        "import_from_statement",
-        "import_statement",
         "nonlocal_statement",
     }
 )
@@ -44,6 +42,8 @@ def bindings(scope: Node, name: str) -> list[Node | None]:
             found.extend([None] * _binds(left, name))
         elif kind == "named_expression":
             found.extend([None] * (text_of(node.child_by_field_name("name")) == name))
+        elif kind in ("import_from_statement", "import_statement"):
+            found.extend([None] * _imports(node, name))
         elif kind in _BINDS_ALL_INSIDE:
             found.extend([None] * _mentions(node, name))
         pending.extend(reversed(node.named_children))
@@ -126,6 +126,22 @@ def self_assignments(class_node: Node, attribute: str) -> list[Node]:
     return found
 
 
+def attributes(class_node: Node) -> dict[str, Node]:
+    """What a class assigns to attributes of `self`, by their names; the last of each."""
+    found: dict[str, Node] = {}
+    pending = [class_node]
+    while pending:
+        node = pending.pop()
+        left = node.child_by_field_name("left")
+        value = node.child_by_field_name("right")
+        if node.type == "assignment" and left is not None and value is not None:
+            owner, dot, attribute = text_of(left).partition(".")
+            if owner == "self" and dot and attribute.isidentifier():
+                found[attribute] = _last_value(value)
+        pending.extend(node.named_children)
+    return found
+
+
 def options(source: SourceText, attribute: str) -> list[Node]:
     """The `add_argument` calls of a file whose result is found under an attribute."""
     found: dict[int, Node] = {}
@@ -165,6 +181,15 @@ def _binds(left: Node, name: str) -> bool:
     if left.type == "identifier":
         return text_of(left) == name
     return any(_binds(child, name) for child in left.named_children)
+
+
+def _imports(statement: Node, name: str) -> bool:
+    """Whether an import binds a name: as its alias, else as its first part."""
+    for child in statement.children_by_field_name("name"):
+        bound = child.child_by_field_name("alias")
+        if name == (text_of(child).partition(".")[0] if bound is None else text_of(bound)):
+            return True
+    return False
 
 
 def _mentions(node: Node, name: str) -> bool:

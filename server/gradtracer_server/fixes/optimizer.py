@@ -76,7 +76,9 @@ def construction(context: FixContext) -> Construction:
 def watch_call(context: FixContext) -> tuple[Frame, Node]:
     """The recorded call of `watch` or of `EmbeddingTracker`."""
     site = context.diagnosis.related.get("watch")
-    for frame in [] if site is None else context.frames(site)[:1]:
+    if site is None or not site.frames:
+        raise NotApplicable("the run recorded neither the optimizer nor a call of watch")
+    for frame in context.frames(site)[:1]:
         _, source, anchor = frame
         for call in calls_in(source, anchor):
             name = callee_name(call)

@@ -15,6 +15,7 @@ from gradtracer_server.fixes.literals import scope_of
 from gradtracer_server.fixes.optimizer import Construction
 from gradtracer_server.fixes.parameter_groups import parameters_argument, whole_model
 from gradtracer_server.fixes.proposal import FixContext
+from gradtracer_server.fixes.tables import table
 from gradtracer_server.fixes.watched_model import is_watched, part
 from gradtracer_server.source.edits import TextEdit
 
@@ -37,6 +38,7 @@ def own_optimizer(
     scope = _scope(name, built)
     model, excluded = _model(built, path, context)
     weight = part(text_of(model), path)
+    _check_others_remain(path, excluded, context)
     sparse = re.sub(r"(\w+)$", r"sparse_\1", name)
     edits = [_without(built, model, weight, excluded)]
     known = _known(sparse, scope)
@@ -95,6 +97,25 @@ def _model(built: Construction, path: str, context: FixContext) -> tuple[Node, N
     if not is_watched(owner, built.place(context), context, path):
         raise NotApplicable(f"whether {text_of(owner)} is the model that was watched is not known")
     return owner, condition
+
+
+def _check_others_remain(path: str, excluded: Node | None, context: FixContext) -> None:
+    """An optimizer without parameters cannot be built: something else must be left to it."""
+    owner = ancestor(table(context).call, "class_definition")
+    if owner is None or path.count(".") > 1:
+        return
+    gone = {path.partition(".")[0], *re.findall(r"\.(\w+)\.weight", text_of(excluded))}
+    left = [
+        statement
+        for attribute, statement in names.attributes(owner).items()
+        if attribute not in gone and statement.type == "call"
+    ]
+    bases = text_of(owner.child_by_field_name("superclasses"))
+    if not left and re.fullmatch(r"\(\s*([\w.]+\.)?Module\s*,?\s*\)", bases):
+        raise NotApplicable(
+            "the tables are all that the model has, and the optimizer would have no parameters: "
+            "build one SparseAdam from model.parameters()"
+        )
 
 
 def _without(built: Construction, model: Node, weight: str, excluded: Node | None) -> TextEdit:

@@ -10,6 +10,7 @@ import pytest
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.popularity_bias import examine
 from gradtracer.settings import Settings
+from gradtracer.statistics.flattening import flattening_power
 
 MakeFigures = Callable[..., TableFigures]
 
@@ -63,3 +64,18 @@ def test_confidence_moves_with_the_number_of_rows(
         levels.append(0.0 if finding is None else finding.confidence)
     assert levels == sorted(levels)
     assert levels[0] < levels[-1] < 1.0
+
+
+def test_weights_are_offered_with_the_power_that_reaches_the_limit(
+    make_figures: MakeFigures,
+) -> None:
+    counts = np.concatenate([np.full(20, 50_000), np.full(980, 20)])
+    finding = examine(make_figures(counts), Settings())
+    assert finding is not None
+    assert [offer.fix for offer in finding.fixes] == [
+        "log-q-correction",
+        "inverse-frequency-weights",
+        "suppress",
+    ]
+    power = flattening_power(counts, Settings().popularity_gini)
+    assert finding.fixes[1].parameters == {"power": power}

@@ -11,6 +11,7 @@ MODEL = """\
 class MF(nn.Module):
     def __init__(self):
         self.item_emb = nn.Embedding(9, 8)
+        self.fc = nn.Linear(8, 1)
         nn.init.normal_(self.item_emb.weight)
     def forward(self, ids):
         return self.item_emb(ids)
@@ -173,15 +174,15 @@ def test_an_optimizer_that_takes_sparse_gradients_keeps_them_in_a_group(
         ({"step": "pass"}, "no line here calls optimizer.step()"),
         (
             {"step": "loss = model.scores(x); optimizer.step()"},
-            "the whole weight is used on line 11 of a.py, which makes its gradient dense",
+            "the whole weight is used on line 12 of a.py, which makes its gradient dense",
         ),
         (
             {"model": MODEL.replace("self.item_emb(ids)", "helper(self.item_emb)")},
-            "the table is handed on on line 9",
+            "the table is handed on on line 10",
         ),
         (
             {"step": "torch.nn.utils.clip_grad_norm_(p, 1); optimizer.step()"},
-            "clip_grad_norm_ on line 24 of a.py cannot take sparse gradients",
+            "clip_grad_norm_ on line 25 of a.py cannot take sparse gradients",
         ),
         ({"built": "torch.optim.RMSprop(model.parameters())"}, "RMSprop has no form for sparse"),
         (
@@ -190,7 +191,7 @@ def test_an_optimizer_that_takes_sparse_gradients_keeps_them_in_a_group(
         ),
         (
             {"built": "torch.optim.Adam(list(model.parameters()))"},
-            "the optimizer on line 19 is not given all of model.parameters()",
+            "the optimizer on line 20 is not given all of model.parameters()",
         ),
         (
             {
@@ -200,6 +201,10 @@ def test_an_optimizer_that_takes_sparse_gradients_keeps_them_in_a_group(
             "unpacks its arguments",
         ),
         ({"attribute": "tables.0"}, "one of a container's"),
+        (
+            {"model": MODEL.replace("        self.fc = nn.Linear(8, 1)\n", "")},
+            "the tables are all that the model has",
+        ),
     ],
 )
 def test_where_the_gradient_or_the_step_would_be_wrong_nothing_is_edited(
