@@ -121,6 +121,38 @@ def test_without_an_optimizer_step_may_be_called_by_hand(run: Run):
     assert tracker.figures().steps == 6
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_step_before_backward_is_noticed_and_said_once(
+    run: Run, caplog: pytest.LogCaptureFixture, by_hand: bool
+):
+    model = Table()
+    tracker = EmbeddingTracker(model.item_emb, run=run)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for ids in batches(8):
+        optimizer.zero_grad()
+        loss = model(ids).square().mean()
+        tracker.step() if by_hand else optimizer.step()
+        loss.backward()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("item_emb is looked up, but no step finds a gradient of it")
+    assert tracker.figures().unseen.look_ups == 128
+
+
+def test_the_right_order_and_a_later_step_without_a_gradient_are_not_spoken_of(
+    run: Run, caplog: pytest.LogCaptureFixture
+):
+    model = Table()
+    tracker = EmbeddingTracker(model.item_emb, run=run)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, batches(3))
+    for ids in batches(8):
+        optimizer.zero_grad()
+        model(ids)
+        optimizer.step()
+    assert tracker.steps == 11
+    assert not caplog.records
+
+
 def test_calling_step_beside_an_optimizer_counts_nothing_twice(run: Run):
     model = Table()
     tracker = EmbeddingTracker(model.item_emb, run=run)

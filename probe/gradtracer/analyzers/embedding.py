@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("gradtracer")
 
+_WRONG_ORDER = 3
+_ORDER_IS_RIGHT = -(2**62)
+
 
 class EmbeddingTracker:
     """Observes one `nn.Embedding` or `nn.EmbeddingBag`.
@@ -109,6 +112,7 @@ class EmbeddingTracker:
         self._auto_fix = AutoFix(run, self.name) if self.auto_fix else None
         self.audit_logger = self._auto_fix.audit if self._auto_fix is not None else None
         self.steps = 0
+        self._without_gradient = 0
         self._active = run.observing
         self._measuring = threading.Lock()
         self._movement: MovementTotals | None = None
@@ -175,6 +179,7 @@ class EmbeddingTracker:
         if not self._active:
             return
         try:
+            self._notice_order()
             self._observer.before_step(self._weight, self._weight.grad)
         except Exception:
             self._fail("following the gradient")
@@ -198,12 +203,27 @@ class EmbeddingTracker:
         if self._optimizer is not None or not self._active:
             return
         try:
+            self._notice_order()
             self._observer.before_step(self._weight, self._weight.grad)
             self._observer.after_step(self._weight)
             self.steps += 1
             self.run.stepped(self)
         except Exception:
             self._fail("following the update")
+
+    def _notice_order(self) -> None:
+        """Say once that steps find look-ups and no gradient, three times from the beginning."""
+        if self._weight.grad is not None:
+            self._without_gradient = _ORDER_IS_RIGHT
+        elif self._weight.requires_grad and self._observer.has_pending:
+            self._without_gradient += 1
+            if self._without_gradient == _WRONG_ORDER:
+                _log.warning(
+                    "%s is looked up, but no step finds a gradient of it: its look-ups are counted "
+                    "and nothing else; call backward() before step(), and zero_grad() after it or "
+                    "before the forward pass",
+                    self.name,
+                )
 
     def _follow_parameter(self) -> None:
         weight = self.layer.weight

@@ -84,6 +84,11 @@ class TableObserver:
         self._pending.clear()
         self._version += 1
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether there are look-ups since the last step."""
+        return bool(self._pending)
+
     def counts_now(self) -> torch.Tensor:
         """`[N]` look-ups up to the last step, as a copy; for any thread.
 
