@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gradtracer_server.history import History
 from gradtracer_server.journal import JOURNAL_NAME
-from gradtracer_server.runbook import script_key
+from gradtracer_server.runbook import earlier_runs
 from gradtracer_server.runs import Run, RunStatus
 
 _TRIED = 3
@@ -35,10 +35,7 @@ class EarlierRun:
 
 def candidates(run: Run, runs: Iterable[Run]) -> list[Path]:
     """The folders of earlier runs of the same script, the newest first."""
-    key = script_key(run)
-    earlier = [each for each in runs if each.order < run.order and not each.unreadable]
-    earlier.sort(key=lambda each: each.order, reverse=True)
-    return [each.folder for each in earlier if script_key(each) == key][:_TRIED]
+    return [each.folder for each in earlier_runs(run, runs)][:_TRIED]
 
 
 def read_earlier(folders: Iterable[Path]) -> EarlierRun | None:

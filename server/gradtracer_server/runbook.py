@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gradtracer_schemas import SourceFrame
 from gradtracer_server.discovery import find_runs
 from gradtracer_server.journal import Record
 from gradtracer_server.runs import Run
@@ -74,34 +75,55 @@ class RunBook:
         return run.revision != before
 
     def shown(self) -> list[Run]:
-        """The run that speaks for each script, newest first."""
+        """The runs that speak for their scripts, newest first."""
         return shown_runs(self._runs.values())
 
 
 def shown_runs(runs: Iterable[Run]) -> list[Run]:
     """For each script its newest run that has figures or has ended; else its newest run.
 
-    A run that has just begun knows nothing yet: until it does, the one before it speaks. A run
-    whose start was damaged, so that nobody knows its script, speaks while it is its root's newest.
+    One process may make several runs, as a script that trains three models does: the newest of each
+    line that began one speaks. A run that has just begun knows nothing yet: until it does, the one
+    before it speaks. A run whose start was damaged, so that nobody knows its script, speaks while
+    it is its root's newest.
     """
-    chosen: dict[tuple[Path, str], Run] = {}
+    chosen: dict[tuple[Path, str], dict[object, Run]] = {}
     waiting: dict[tuple[Path, str], Run] = {}
     roots: set[Path] = set()
     for run in sorted(runs, key=lambda run: run.order, reverse=True):
         if run.unreadable or (run.started is None and run.root in roots):
             continue
         roots.add(run.root)
-        key = script_key(run)
-        if key in chosen:
+        speaking = chosen.setdefault(script_key(run), {})
+        newest = next(iter(speaking.values()), None)
+        if newest is not None and (_process(run) != _process(newest) or _line(run) in speaking):
             continue
         # Older runs are read only when no newer one speaks for their script.
         if not run.read:
             run.catch_up()
         if run.observed:
-            chosen[key] = run
-        else:
-            waiting.setdefault(key, run)
-    return sorted({**waiting, **chosen}.values(), key=lambda run: run.order, reverse=True)
+            speaking[_line(run)] = run
+        elif newest is None:
+            waiting.setdefault(script_key(run), run)
+    silent = (run for key, run in waiting.items() if not chosen[key])
+    found = [run for speaking in chosen.values() for run in speaking.values()]
+    return sorted([*found, *silent], key=lambda run: run.order, reverse=True)
+
+
+def earlier_runs(run: Run, runs: Iterable[Run]) -> list[Run]:
+    """Runs that `run` may be compared with, the newest first: begun before it by the same call.
+
+    The arguments of the call may have changed since.
+    """
+    earlier = [
+        each
+        for each in runs
+        if each.order < run.order
+        and not each.unreadable
+        and script_key(each) == script_key(run)
+        and _call(each) == _call(run)
+    ]
+    return sorted(earlier, key=lambda each: each.order, reverse=True)
 
 
 def script_key(run: Run) -> tuple[Path, str]:
@@ -116,3 +138,25 @@ def _script(run: Run) -> str:
     if script.is_absolute() and script.is_relative_to(run.started.root):
         script = script.relative_to(run.started.root)
     return script.as_posix()
+
+
+def _process(run: Run) -> object:
+    started = run.started
+    return run.id if started is None else (started.host, started.pid, started.process_started)
+
+
+def _line(run: Run) -> object:
+    """The line that began it; runs that no known line began are each other's successors."""
+    frame = _watch_frame(run)
+    return None if frame is None else (frame.file, frame.start_line, frame.start_column)
+
+
+def _call(run: Run) -> object:
+    """What stands before the arguments of the call that began it, and in which scope."""
+    frame = _watch_frame(run)
+    return None if frame is None else (frame.qualname, frame.text.partition("(")[0].strip())
+
+
+def _watch_frame(run: Run) -> SourceFrame | None:
+    frames = [] if run.started is None else run.started.watch.frames
+    return frames[0] if frames else None

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from run_factory import RunFactory, of_protocol_2
 
+from gradtracer_schemas import SourceFrame, SourceSite
 from gradtracer_server.journal import JournalReader
-from gradtracer_server.runbook import RunBook, shown_runs
+from gradtracer_server.runbook import RunBook, earlier_runs, shown_runs
 from gradtracer_server.runs import Run
 
 
@@ -193,3 +194,46 @@ def test_runs_of_moved_projects_keep_their_scripts_apart(tmp_path: Path) -> None
     for run in runs:
         run.catch_up()
     assert len(shown_runs(runs)) == 2
+
+
+def _call(line: int, text: str, qualname: str = "<module>") -> SourceSite:
+    frame = SourceFrame(
+        file="train.py",
+        start_line=line,
+        start_column=0,
+        end_line=line,
+        end_column=len(text),
+        qualname=qualname,
+        text=text,
+    )
+    return SourceSite(frames=[frame], origin="call")
+
+
+def _finished(project: RunFactory, watch: SourceSite, pid: int) -> str:
+    run = project.start(watch=watch, pid=pid, process_started="")
+    run.end()
+    return run.id
+
+
+def test_every_training_of_one_process_speaks_and_the_newest_of_a_line(project: RunFactory) -> None:
+    first, second = _call(10, "a = xgb.train(p, d)"), _call(20, "b = lgb.train(p, d)")
+    _finished(project, first, pid=2_000_001)
+    once = _finished(project, second, pid=2_000_002)
+    _finished(project, first, pid=2_000_002)
+    again = _finished(project, first, pid=2_000_002)
+    book = RunBook([project.root])
+    book.refresh()
+    assert [run.id for run in book.shown()] == [again, once]
+
+
+def test_run_is_compared_with_the_one_before_of_the_same_call(project: RunFactory) -> None:
+    boost, fit = "booster = xgb.train(", "model.fit("
+    old = _finished(project, _call(10, f"{boost}a, d)"), pid=2_000_001)
+    _finished(project, _call(20, f"{fit}x)"), pid=2_000_001)
+    _finished(project, _call(30, f"{boost}a, d)", "elsewhere"), pid=2_000_001)
+    _finished(project, _call(21, f"{fit}x, y)"), pid=2_000_002)
+    new = _finished(project, _call(11, f"{boost}b, d, 500)"), pid=2_000_002)
+    book = RunBook([project.root])
+    book.refresh()
+    (run,) = (run for run in book.runs if run.id == new)
+    assert [each.id for each in earlier_runs(run, book.runs)] == [old]

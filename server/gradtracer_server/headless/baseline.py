@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gradtracer_server.exceptions import UsageError
 from gradtracer_server.fingerprint import fingerprint
 from gradtracer_server.headless.nearest import meant
-from gradtracer_server.runbook import script_key
+from gradtracer_server.runbook import earlier_runs
 from gradtracer_server.runs import Run
 
 if TYPE_CHECKING:
@@ -133,18 +133,8 @@ def find_run(name: str, runs: Sequence[Run]) -> Run:
 
 
 def _previous(runs: Sequence[Run], shown: Sequence[Run]) -> list[Run]:
-    """For each run that speaks, the one of its script before it."""
-    before: list[Run] = []
-    for speaking in shown:
-        older = (
-            run
-            for run in runs
-            if script_key(run) == script_key(speaking)
-            and run.order < speaking.order
-            and not run.unreadable
-        )
-        before += list(older)[:1]
-    return before
+    """For each run that speaks, the one before it."""
+    return [run for speaking in shown for run in earlier_runs(speaking, runs)[:1]]
 
 
 def _ours(content: Any) -> bool:

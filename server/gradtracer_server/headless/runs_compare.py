@@ -15,7 +15,7 @@ from gradtracer_server.render.escape import clean
 from gradtracer_server.render.figures import label, shown, tells_of_the_model
 from gradtracer_server.render.json import document
 from gradtracer_server.render.numbers import count, number, percent
-from gradtracer_server.runbook import RunBook, script_key
+from gradtracer_server.runbook import RunBook, earlier_runs
 from gradtracer_server.runs import Run
 
 
@@ -96,9 +96,8 @@ def _pair(names: Sequence[str], book: RunBook) -> tuple[Run, Run]:
     newest = readable[0]
     if names:
         return find_run(names[0], book.runs), newest
-    for run in readable[1:]:
-        if script_key(run) == script_key(newest):
-            return run, newest
+    if before := earlier_runs(newest, readable):
+        return before[0], newest
     raise UsageError(f"expected two runs of one script, got {newest.id} alone; name two")
 
 
