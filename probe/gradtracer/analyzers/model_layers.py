@@ -22,6 +22,7 @@ _LEAST_LAYERS = 3
 _PACE = 0.01
 """A gradient that is lost shows in the update too, unless the optimizer divides its scale out."""
 _OFF = 0.9
+_NO_PACE = math.log(1e-12)
 
 
 def with_model(figures: list[LayerFigures], vanishing_ratio: float) -> list[LayerFigures]:
@@ -74,7 +75,8 @@ def _with_vanishing(figures: list[LayerFigures], limit: float) -> list[LayerFigu
     known: dict[int, tuple[LogMean, LogMean]] = {}
     for at, each in enumerate(figures):
         later = latter_half(each)
-        gradient, pace = each.grad_norm(later), each.update_ratio(later)
+        gradient = each.grad_norm(later)
+        pace = each.update_ratio(later) or _still(each, later)
         weight = float(each.ends[-1, 1])
         if each.normalises or not each.trainable or gradient is None or pace is None:
             continue
@@ -98,6 +100,12 @@ def _with_vanishing(figures: list[LayerFigures], limit: float) -> list[LayerFigu
         each._replace(vanished=at in lost, vanishing=named if at == first else None)
         for at, each in enumerate(figures)
     ]
+
+
+def _still(figures: LayerFigures, later: slice) -> LogMean | None:
+    """The pace of a layer whose updates are lost in rounding: measured, and never a movement."""
+    measured = int(figures.sums[later, Column.MEASURED].sum())
+    return LogMean(_NO_PACE, 0.0, measured) if measured >= _LEAST_STEPS else None
 
 
 def _lost(

@@ -120,6 +120,11 @@ def test_figures_stay_finite_whatever_the_gradients_are(run: Run):
     assert {d.type for d in tracker.diagnoses} == {"NON_FINITE"}
 
 
+def test_layers_whose_updates_are_lost_in_rounding_are_among_those_that_vanish(run: Run):
+    case = next(case for case in PLANTED if case.expected == "VANISHING_GRADIENTS")
+    assert said(watch(case, run, seed=1, interval=2)) == {"0": {"VANISHING_GRADIENTS"}}
+
+
 def test_a_layer_that_learns_again_is_cleared(run: Run):
     torch.manual_seed(0)
     model = classifier()
