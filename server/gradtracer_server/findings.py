@@ -5,7 +5,7 @@ Imports no pygls: the editor's server and the headless commands read the same fi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,10 +15,10 @@ from gradtracer_server.fixes.proposal import FixContext, Frame
 from gradtracer_server.fixes.registry import addressed
 from gradtracer_server.runbook import shown_runs
 from gradtracer_server.runs import Run
-from gradtracer_server.source.anchors import Anchor, resolve
+from gradtracer_server.source.anchors import Anchor, gone, resolve
 from gradtracer_server.source.documents import Documents
 from gradtracer_server.source.index import SourceText
-from gradtracer_server.source.renames import renamed, target_of
+from gradtracer_server.source.renames import renamed, stands_with_another
 from gradtracer_server.source.suppressions import suppressed
 from gradtracer_server.source.workspace import Workspace
 
@@ -120,8 +120,16 @@ def resolve_site(
         if path is None or source is None:
             continue
         near = documents.current_line(path, frame.start_line - 1)
-        resolved.append(FrameAnchor(frame, path, source, resolve(frame, source, near)))
+        anchor = resolve(frame, source, near, documents.known_scopes(path))
+        if stands_with_another(anchor, frame, _recorded(run)):
+            anchor = gone(frame)
+        resolved.append(FrameAnchor(frame, path, source, anchor))
     return resolved
+
+
+def _recorded(run: Run) -> Iterator[SourceFrame]:
+    """The frames of all layers of a run."""
+    return (frame for each in run.layers.values() for frame in each.watched.site.frames)
 
 
 def _follow_rename(frames: list[FrameAnchor], run: Run) -> list[FrameAnchor]:
@@ -129,10 +137,7 @@ def _follow_rename(frames: list[FrameAnchor], run: Run) -> list[FrameAnchor]:
     if not frames or frames[0].anchor.state != "gone":
         return frames
     first, *rest = frames
-    taken = {
-        target_of(frame.text) for each in run.layers.values() for frame in each.watched.site.frames
-    }
-    anchor = renamed(first.frame, first.source, taken)
+    anchor = renamed(first.frame, first.source, _recorded(run))
     return frames if anchor is None else [replace(first, anchor=anchor), *rest]
 
 

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ from package_models import PACKAGES, buildable, environment
 MODES = ("imported first", "fallback")
 
 
-def measure(package: str, mode: str) -> dict[str, Any]:
-    """Build every model of a package and place its layers."""
+def measure(package: str, mode: str, every: int) -> dict[str, Any]:
+    """Build every model of a package, or every n-th, and place its layers."""
     if mode == MODES[0]:
         import gradtracer
     from construction_truth import Truth
@@ -43,7 +44,7 @@ def measure(package: str, mode: str) -> dict[str, Any]:
     truth.install()
     models: dict[str, Any] = {}
     failed: list[str] = []
-    for model in buildable(package):
+    for model in islice(buildable(package), 0, None, every):
         try:
             models[model.name] = model.build()
         except Exception as error:
@@ -96,14 +97,14 @@ def judge(site: Any, call: Any) -> tuple[str, str]:
     return ("exact", "") if called in (frame.expression, frame.text) else ("other call", place)
 
 
-def report(packages: list[str], shown: int) -> None:
+def report(packages: list[str], shown: int, every: int) -> None:
     print(f"{'package':<14}{'mode':<16}{'models':>7}{'layers':>8}", end="")
     print(f"{'exact %':>9}{'call %':>9}{'wrong %':>9}{'none %':>8}{'us a layer':>12}", flush=True)
     total: dict[str, Counter[str]] = {mode: Counter() for mode in MODES}
     failed: dict[str, list[str]] = {}
     for package in packages:
         for mode in MODES:
-            found = in_environment(package, mode)
+            found = in_environment(package, mode, every)
             counts = Counter(found["counts"])
             total[mode] += counts
             failed[package] = found["failed"]
@@ -130,9 +131,9 @@ def row(package: str, mode: str, models: str, counts: Counter[str], rest: str) -
     print(f"{package:<14}{mode:<16}{models:>7}{layers:>8}{told}{rest}", flush=True)
 
 
-def in_environment(package: str, mode: str) -> dict[str, Any]:
+def in_environment(package: str, mode: str, every: int) -> dict[str, Any]:
     """`measure` in a process of its own, beside the packages."""
-    command = [environment(), __file__, "--measure", package, mode]
+    command = [environment(), __file__, "--measure", package, mode, str(every)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stderr)
@@ -160,16 +161,18 @@ import gradtracer
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", nargs="+", default=list(PACKAGES), choices=PACKAGES)
+    parser.add_argument("--every", type=int, default=1, help="build every n-th model only")
     parser.add_argument("--misses", type=int, default=0, help="misses to name for each row")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if options.measure:
         with contextlib.redirect_stdout(io.StringIO()):
-            found = measure(*options.measure)
+            package, mode, every = options.measure
+            found = measure(package, mode, int(every))
         print(json.dumps(found))
         return
-    report(options.packages, options.misses)
+    report(options.packages, options.misses, options.every)
 
 
 if __name__ == "__main__":

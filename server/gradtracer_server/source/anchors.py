@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
 from gradtracer_schemas import SourceFrame
 from gradtracer_server.source.binding import binding_in, callee_in
-from gradtracer_server.source.broken import find_target, find_verbatim
+from gradtracer_server.source.broken import (
+    find_target,
+    find_verbatim,
+    has_scope,
+    scope_by_indentation,
+)
 from gradtracer_server.source.canonical import canonical
 from gradtracer_server.source.index import Range, SourceText, Statement
-from gradtracer_server.source.statements import enclosing_scope, loose_key
+from gradtracer_server.source.statements import MODULE_SCOPE, enclosing_scope, loose_key
+
+_ASSIGNS = " = "
 
 AnchorState = Literal["exact", "moved", "outdated", "gone"]
 """`exact`: the statement stands on the recorded line; `moved`: on another, with the same content;
@@ -33,11 +41,18 @@ class Anchor:
     """Qualified name of the scope it stands in now; the recorded one when gone."""
 
 
-def resolve(frame: SourceFrame, source: SourceText, near_line: int | None = None) -> Anchor:
+def resolve(
+    frame: SourceFrame,
+    source: SourceText,
+    near_line: int | None = None,
+    known_scopes: Collection[str] | None = None,
+) -> Anchor:
     """Find a frame's statement.
 
     `near_line`, from 0, says where the recorded line is by now (`Documents.current_line`); without
-    it the search begins at the recorded line itself.
+    it the search begins at the recorded line itself. `known_scopes`: the scopes that the text had
+    when it was opened (`Documents.known_scopes`); a new name in the place of the recorded one is
+    then a renamed class.
     """
     near = near_line if near_line is not None else frame.start_line - 1
     scope = enclosing_scope(frame.qualname)
@@ -47,34 +62,46 @@ def resolve(frame: SourceFrame, source: SourceText, near_line: int | None = None
     form = canonical(frame.text)
     same = _in_scope(form, frame, source, near, scope)
     if source.broken and (same is None or same.line != near):
-        # A syntax error may give statements a wrong scope: what its own line says goes first.
-        at_place = _in_its_place(frame, source, near)
-        if at_place is not None:
-            return at_place
+        # A syntax error may give statements a wrong scope: what the lines say goes first.
+        by_lines = _by_indentation(frame, source, near, scope)
+        if by_lines is not None:
+            return by_lines
     if same is not None:
         return _unchanged(same, frame, source)
     changed = _rebound(frame, source, near, scope)
     if changed is not None:
         return _anchor("outdated", changed, frame, source)
     if source.broken:
-        alike = find_verbatim(frame.text, source)
-        return _by_lines(alike[0], frame) if len(alike) == 1 else _gone(frame)
-    return _unchanged(_elsewhere(form, source, near, scope), frame, source)
+        alike = [] if has_scope(source.lines, scope) else find_verbatim(frame.text, source)
+        inside = [scope_by_indentation(source.lines, each.start.line) for each in alike]
+        found = len(alike) == 1 and _is_renamed_scope(scope, inside[0])
+        return _by_lines(alike[0], frame) if found else gone(frame)
+    found = _elsewhere(form, source, scope, known_scopes or ())
+    if found is None and known_scopes is not None and not source.statements_in(scope):
+        here = (each for each in source.statements_like(form) if each.line == near)
+        found = next((each for each in here if each.scope not in known_scopes), None)
+    return _unchanged(found, frame, source)
 
 
 def _unchanged(statement: Statement | None, frame: SourceFrame, source: SourceText) -> Anchor:
     if statement is None:
-        return _gone(frame)
+        return gone(frame)
     return _anchor(_state(statement.line, frame), statement, frame, source)
 
 
-def _in_its_place(frame: SourceFrame, source: SourceText, near: int) -> Anchor | None:
+def _by_indentation(frame: SourceFrame, source: SourceText, near: int, scope: str) -> Anchor | None:
     """By the lines alone, as a syntax error hides statements from the tree."""
-    for found in find_verbatim(frame.text, source):
-        if found.start.line == near:
-            return _by_lines(found, frame)
+    alike = [
+        found
+        for found in find_verbatim(frame.text, source)
+        if scope_by_indentation(source.lines, found.start.line) == scope
+    ]
+    if alike:
+        return _by_lines(min(alike, key=lambda each: abs(each.start.line - near)), frame)
     typed = find_target(frame.text, source, near)
-    return None if typed is None else Anchor("outdated", typed, typed, frame.qualname)
+    if typed is None or scope_by_indentation(source.lines, near) != scope:
+        return None
+    return Anchor("outdated", typed, typed, frame.qualname)
 
 
 def _by_lines(found: Range, frame: SourceFrame) -> Anchor:
@@ -109,29 +136,76 @@ def _nearest(alike: list[Statement], line: int, column: int = 0) -> Statement | 
     return min(on_line, key=lambda statement: abs(statement.span.column - column))
 
 
-def _elsewhere(form: str, source: SourceText, near: int, scope: str) -> Statement | None:
+def _elsewhere(
+    form: str, source: SourceText, scope: str, known_scopes: Collection[str]
+) -> Statement | None:
     """The statement of the recorded content in another scope, where it can be no other one."""
     alike = source.statements_like(form)
     if source.statements_in(scope):
-        # The scope is still there, so it was not renamed: only within its class may a line move.
+        # The scope is still there, so it was not renamed: only within its class may a line move,
+        # and what names a local variable may have had its like in another method all along.
+        target = binding_in(form)
+        if target is not None and target.names_one_thing and "." not in target.name:
+            return None
         family = scope.partition(".")[0]
         alike = [each for each in alike if each.scope.partition(".")[0] == family]
         return alike[0] if len(alike) == 1 else None
-    if len(alike) == 1:
-        return alike[0]
-    return next((statement for statement in alike if statement.line == near), None)
+    # A renamed class keeps the names of its methods; a renamed function, its level.
+    alike = [
+        each
+        for each in alike
+        if _is_renamed_scope(scope, each.scope) and each.scope not in known_scopes
+    ]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _is_renamed_scope(before: str, now: str) -> bool:
+    outer, _, name = before.rpartition(".")
+    other, _, same = now.rpartition(".")
+    if outer:
+        return bool(other) and name == same
+    return not other and (before == MODULE_SCOPE) == (now == MODULE_SCOPE)
 
 
 def _rebound(frame: SourceFrame, source: SourceText, near: int, scope: str) -> Statement | None:
-    """The statement that now binds, in the same scope, what the recorded one bound."""
+    """The statement that now binds, in the same scope, what the recorded one bound.
+
+    Branches may bind one name several times, and one of them may have been renamed: what remains
+    is then no version of it, whatever its name.
+    """
     target = binding_in(frame.text)
     if target is None:
         return None
     same = source.statements_binding(target, scope)
-    if not target.names_one_thing and len(same) > 1:
-        # Of several calls of one function none is a version of another: only the place tells.
-        same = [statement for statement in same if statement.line == near]
-    return _nearest(same, near)
+    alike = [each for each in same if _calls_the_same(each, frame, source)]
+    here = [each for each in (alike if len(same) > 1 else same) if each.line == near]
+    if here:
+        return here[0]
+    if not target.names_one_thing:
+        return same[0] if len(same) == 1 else None
+    if len(same) != 1 or not alike or value_elsewhere(frame, source, scope):
+        return None
+    return same[0]
+
+
+def _calls_the_same(statement: Statement, frame: SourceFrame, source: SourceText) -> bool:
+    """Whether a statement has a call of what the recorded one called, or neither has any."""
+    callee = callee_in(frame.expression or frame.text)
+    return not callee or any(form.startswith(f"{callee} (") for form in source.calls(statement))
+
+
+def value_elsewhere(frame: SourceFrame, source: SourceText, scope: str) -> list[Statement]:
+    """The statements of a scope that assign the recorded value to another name."""
+    target, assigns, value = canonical(frame.text).partition(_ASSIGNS)
+    if not assigns:
+        return []
+    return [
+        statement
+        for statement in source.statements_in(scope)
+        if (parts := source.canonical(statement).partition(_ASSIGNS))[1]
+        and parts[2] == value
+        and parts[0] != target
+    ]
 
 
 def _anchor(
@@ -152,5 +226,6 @@ def _focus(statement: Statement, frame: SourceFrame, source: SourceText) -> Rang
     return None if span is None else source.range_of(span.placed_at(statement.span))
 
 
-def _gone(frame: SourceFrame) -> Anchor:
+def gone(frame: SourceFrame) -> Anchor:
+    """The anchor of a statement that is not found."""
     return Anchor("gone", None, None, frame.qualname)

@@ -9,7 +9,9 @@ import re
 
 from gradtracer_server.source.index import SourceText
 from gradtracer_server.source.position import Position, Range
+from gradtracer_server.source.statements import MODULE_SCOPE
 
+_DEFINITION = re.compile(r"(\s*)(?:async\s+)?(class|def)\s+(\w+)")
 _TARGET = re.compile(r"([\w.]+)\s*(?::[^=\n]*)?=(?!=)")
 
 
@@ -31,6 +33,37 @@ def find_target(text: str, source: SourceText, near: int) -> Range | None:
     if now is None or now[1] != recorded[1]:
         return None
     return Range(Position(near, start), Position(near, len(line.rstrip())))
+
+
+def scope_by_indentation(lines: list[str], line: int) -> str:
+    """Qualified name of the scope that a line stands in, as far as indentation tells it."""
+    parts: list[tuple[str, str]] = []
+    within = _indentation(lines[line])
+    for above in reversed(lines[:line]):
+        if within == 0:
+            break
+        found = _DEFINITION.match(above)
+        if found is not None and len(found[1]) < within:
+            within = len(found[1])
+            parts.append((found[2], found[3]))
+    scope = ""
+    before = ""
+    for kind, name in reversed(parts):
+        joint = "" if not scope else ".<locals>." if before == "def" else "."
+        scope, before = f"{scope}{joint}{name}", kind
+    return scope or MODULE_SCOPE
+
+
+def has_scope(lines: list[str], scope: str) -> bool:
+    """Whether some line defines the outermost part of a scope."""
+    outermost = scope.partition(".")[0]
+    return any(
+        found[3] == outermost for line in lines if (found := _DEFINITION.match(line)) is not None
+    )
+
+
+def _indentation(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _match(recorded: list[str], lines: list[str], line: int) -> Range | None:

@@ -7,7 +7,8 @@ import re
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from gradtracer_server.source.index import Range, SourceText
@@ -71,6 +72,11 @@ class Documents:
         document = self._open.get(path)
         return line if document is None else document.shift.current(line)
 
+    def known_scopes(self, path: Path) -> Collection[str] | None:
+        """The scopes of an open buffer when it was opened; None for a file that is not open."""
+        document = self._open.get(path)
+        return None if document is None else document.known_scopes
+
     def _from_disk(self, path: Path) -> SourceText | None:
         try:
             status = path.stat()
@@ -98,6 +104,13 @@ class _Document:
         self.source = source
         self.version = version
         self.shift = LineShift(source.lines)
+        self._opened: SourceText | None = source
+
+    @cached_property
+    def known_scopes(self) -> frozenset[str]:
+        """Scopes of the text as it was opened; looked for when they are first asked for."""
+        opened, self._opened = self._opened, None
+        return frozenset(each.scope for each in opened.statements) if opened else frozenset()
 
     def change(self, where: Range | None, new_text: str) -> None:
         """Make one edit, of no more of the text than it changes."""

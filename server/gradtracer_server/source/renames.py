@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from functools import lru_cache
+from collections.abc import Iterable
 
 from gradtracer_schemas import SourceFrame
-from gradtracer_server.source.anchors import Anchor
+from gradtracer_server.source.anchors import Anchor, value_elsewhere
 from gradtracer_server.source.canonical import canonical
 from gradtracer_server.source.index import SourceText
 from gradtracer_server.source.statements import enclosing_scope
@@ -14,33 +13,44 @@ from gradtracer_server.source.statements import enclosing_scope
 _ASSIGNS = " = "
 
 
-@lru_cache(maxsize=8192)
-def target_of(text: str) -> str:
-    """What an assignment binds, in canonical form; empty for any other statement."""
-    target, assigns, _ = canonical(text).partition(_ASSIGNS)
-    return target if assigns else ""
+def stands_with_another(
+    anchor: Anchor, frame: SourceFrame, recorded: Iterable[SourceFrame]
+) -> bool:
+    """Whether a statement was found in another class that the run had recorded as well.
+
+    That class was not renamed to: the statement in it is a layer of its own.
+    """
+    before, now = enclosing_scope(frame.qualname), anchor.qualname
+    if anchor.range is None or before.partition(".")[0] == now.partition(".")[0]:
+        return False
+    return any(
+        enclosing_scope(each.qualname) == now and each.file == frame.file for each in recorded
+    )
 
 
-def renamed(frame: SourceFrame, source: SourceText, taken: Collection[str]) -> Anchor | None:
+def renamed(
+    frame: SourceFrame, source: SourceText, recorded: Iterable[SourceFrame]
+) -> Anchor | None:
     """The one statement of the scope that assigns the recorded value to a name that is new.
 
-    `taken`: the targets that the run itself recorded, which are other layers and not this one.
+    `recorded`: the frames of all layers of the run. Names that it has recorded are other layers;
+    where another layer of the same value has lost its name, too, either may be meant.
     """
-    target, assigns, value = canonical(frame.text).partition(_ASSIGNS)
-    if not assigns or source.broken:
+    if source.broken:
         return None
     scope = enclosing_scope(frame.qualname)
-    found = [
-        statement
-        for statement in source.statements_in(scope)
-        if _is_renamed(source.canonical(statement), target, value, taken)
-    ]
-    if len(found) != 1:
+    target, _, value = canonical(frame.text).partition(_ASSIGNS)
+    others: set[str] = set()
+    for each in recorded:
+        other, _, what = canonical(each.text).partition(_ASSIGNS)
+        if what == value and other != target and enclosing_scope(each.qualname) == scope:
+            others.add(other)
+    new = {
+        source.canonical(statement).partition(_ASSIGNS)[0]: statement
+        for statement in value_elsewhere(frame, source, scope)
+    }
+    if others - new.keys() or len(new.keys() - others) != 1:
         return None
-    whole = source.range_of(found[0].span)
+    (name,) = new.keys() - others
+    whole = source.range_of(new[name].span)
     return Anchor("outdated", whole, whole, scope)
-
-
-def _is_renamed(form: str, target: str, value: str, taken: Collection[str]) -> bool:
-    new, assigns, what = form.partition(_ASSIGNS)
-    return bool(assigns) and what == value and new != target and new not in taken

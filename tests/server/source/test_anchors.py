@@ -93,9 +93,12 @@ def test_a_renamed_scope_keeps_its_statements() -> None:
     source = SourceText.parse(MODEL.replace("class Model(", "class Renamed("))
     anchor = resolve(frame(ITEM, 7), source)
     assert (anchor.state, anchor.qualname) == ("exact", "Renamed.__init__")
-    # Where the content alone cannot tell, the line must.
-    assert resolve(frame(USER, 6), source).state == "exact"
-    assert resolve(frame(USER, 6), SourceText.parse("\n" + source.text)).state == "gone"
+    # Where the content alone cannot tell, the names must: one that is new is the renamed one's.
+    known = {statement.scope for statement in SourceText.parse(MODEL).statements}
+    assert resolve(frame(USER, 6), source, 5, known).state == "exact"
+    deleted = SourceText.parse(source.text.replace(f"        {USER}\n", "", 1))
+    assert resolve(frame(USER, 6), deleted, 5, known).state == "gone"
+    assert resolve(frame(USER, 6), source).state == "gone"
 
 
 @pytest.mark.parametrize(
