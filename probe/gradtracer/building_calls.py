@@ -11,7 +11,7 @@ import ast
 import sys
 from collections.abc import Iterable
 from types import FunctionType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradtracer.assigned import Bound
 from gradtracer.callees import Inner, Parameter, Scope, assigned_in, objects_of, scope_of
@@ -182,9 +182,9 @@ def _values(node: ast.expr) -> list[ast.expr]:
     return [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
 
 
-def is_torchs(cls: type) -> bool:
-    """Whether a class is PyTorch's or Python's own."""
-    return cls.__module__.partition(".")[0] in ("torch", "builtins")
+def is_torchs(named: Any) -> bool:
+    """Whether a class or function is PyTorch's or Python's own."""
+    return str(getattr(named, "__module__", "")).partition(".")[0] in ("torch", "builtins")
 
 
 def _was(callee: type, cls: type) -> bool:

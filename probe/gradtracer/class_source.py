@@ -12,8 +12,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gradtracer.assigned import Assigned
-from gradtracer.building_calls import SURE, Found, Search, Way, is_torchs
-from gradtracer.callees import Scope, argument, assigned_in, functions_of, inherited_call, scope_of
+from gradtracer.building_calls import LIKELY, SURE, Found, Search, Way, is_torchs
+from gradtracer.callees import (
+    Scope,
+    argument,
+    assigned_in,
+    functions_of,
+    inherited_call,
+    objects_of,
+    scope_of,
+)
 from gradtracer_schemas import SourceFrame
 
 if TYPE_CHECKING:
@@ -59,6 +67,8 @@ class ClassSource:
         owner_path, _, name = path.rpartition(".")
         within = False
         while is_torchs(type(self._owners[owner_path])) and owner_path:
+            if name == "parametrizations":
+                return self._parametrized(owner_path)
             if not _is_container(self._owners[owner_path]):
                 # Its own code is PyTorch's: the user wrote the call for the whole of it, and
                 # perhaps one for what it copies.
@@ -83,6 +93,19 @@ class ClassSource:
             # A container of the user's own class was given its children where it was built.
             candidates = self._given(owner_path, module)
         return self._choose(candidates, path)
+
+    def _parametrized(self, path: str) -> Found | None:
+        """The call that gave a layer a parametrization, such as `weight_norm(self.conv)`."""
+        owner_path, _, name = path.rpartition(".")
+        for scopes in self._scopes(owner_path) if path else ():
+            for scope, assigned in scopes:
+                for bound in reversed(assigned.to_attribute(name)):
+                    call = bound.value
+                    if isinstance(call, ast.Call):
+                        called = objects_of(call.func, scope, self.parameter)
+                        if any(is_torchs(each) and not isinstance(each, type) for each in called):
+                            return Found(call, scope, LIKELY, bound.looped)
+        return self._find(path)
 
     def _scopes(self, path: str) -> Iterable[list[tuple[Scope, Assigned]]]:
         """The methods of a module's classes, one class at a time, the constructor first."""

@@ -134,10 +134,14 @@ def _parse(file: str, lines: tuple[str, ...]) -> ParsedFile:
     return ParsedFile(file, list(lines))
 
 
-@lru_cache(maxsize=65536)
 def source_frame(code: CodeType, instruction: int, line: int) -> SourceFrame | None:
     """The statement that an instruction belongs to; None for code without a file."""
-    file = code.co_filename
+    # Equal code of two files compares equal.
+    return _source_frame(code.co_filename, code, instruction, line)
+
+
+@lru_cache(maxsize=65536)
+def _source_frame(file: str, code: CodeType, instruction: int, line: int) -> SourceFrame | None:
     parsed = parsed_file(file)
     qualname = code.co_qualname
     if parsed is None:

@@ -121,7 +121,7 @@ def resolve_site(
             continue
         near = documents.current_line(path, frame.start_line - 1)
         anchor = resolve(frame, source, near, documents.known_scopes(path))
-        if stands_with_another(anchor, frame, _recorded(run)):
+        if stands_with_another(anchor, frame, source, _recorded(run)):
             anchor = gone(frame)
         resolved.append(FrameAnchor(frame, path, source, anchor))
     return resolved

@@ -77,7 +77,7 @@ def main() -> None:
                     near = documents.current_line(PATH, frame.start_line - 1)
                 began = time.process_time()
                 known = documents.known_scopes(PATH) if way == "buffer" else None
-                anchor = place(frame, source, near, script.frames, known)
+                anchor = place(frame, source, near, script.recorded, known)
                 spent += time.process_time() - began
                 verdict = judge(script, anchor, truth.get(index))
                 verdicts[way][verdict] += 1

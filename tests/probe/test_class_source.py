@@ -99,6 +99,8 @@ class Model(Base):
         self.left, self.right = nn.Linear(1, 3), nn.Linear(1, 4)
         self.gone = eval("nn.Linear")(1, 9) if deep else None
         self.lazy = nn.LazyLinear(4).to("cpu")
+        self.weighted = nn.Linear(3, 3)
+        self.weighted = nn.utils.parametrizations.weight_norm(self.weighted)
         layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2)
 
@@ -130,6 +132,8 @@ EXPECTED = {
     "by_name_1": "nn.Linear(9, 9)",
     "right": "nn.Linear(1, 4)",
     "lazy": "nn.LazyLinear(4)",
+    "weighted": "nn.Linear(3, 3)",
+    "weighted.parametrizations": "nn.utils.parametrizations.weight_norm(self.weighted)",
 }
 
 

@@ -235,6 +235,14 @@ def test_a_file_that_was_edited_since_it_was_imported_gives_no_line(tmp_path: Pa
     assert callsite.locate_module(second).frames[0].start_line == 6
 
 
+def test_the_same_code_in_two_files_is_placed_in_each(tmp_path: Path) -> None:
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text("from torch import nn\ndef make():\n    return nn.ReLU()\n")
+    made = [load(tmp_path / name).make() for name in ("one.py", "two.py")]
+    files = [Path(callsite.locate_module(each).frames[0].file).name for each in made]
+    assert files == ["one.py", "two.py"]
+
+
 def test_a_model_built_before_the_import_is_read_from_its_classes(tmp_path: Path) -> None:
     script = tmp_path / "late.py"
     script.write_text(

@@ -43,6 +43,8 @@ class Script:
     text: str
     frames: list[SourceFrame]
     """The followed statements as a run would have recorded them."""
+    recorded: list[SourceFrame]
+    """All statements that a run would have recorded."""
     marked: str
     random: random.Random
     done: list[str] = field(default_factory=list[str])
@@ -57,7 +59,7 @@ class Script:
         lines = text.split("\n")
         for number, frame in enumerate(frames):
             lines[frame.end_line - 1] += f"  # pyright: @{number}@"
-        return cls(text, frames, "\n".join(lines), chance)
+        return cls(text, frames, found, "\n".join(lines), chance)
 
     def edit(self) -> str:
         """Make one edit; the name of its kind. It may change nothing."""
@@ -136,7 +138,7 @@ def place(
 ) -> Anchor:
     """Where a diagnosis of the layer would be shown, as `findings` does it."""
     anchor = resolve(frame, source, near, known_scopes)
-    if stands_with_another(anchor, frame, recorded):
+    if stands_with_another(anchor, frame, source, recorded):
         anchor = gone(frame)
     if anchor.state == "gone":
         return renamed(frame, source, recorded) or anchor
@@ -145,16 +147,13 @@ def place(
 
 def judge(script: Script, anchor: Anchor, truth: tuple[int, bool] | None) -> str:
     """`right`, `outdated`, `lost` or `wrong`: see `bench_map`."""
-    if (
-        anchor.state in ("exact", "moved")
-        and anchor.range
-        and anchor.range.end.line in script.twins()
-    ):
+    if anchor.range is not None and anchor.range.end.line in script.twins():
         lines = script.text.split("\n")
         places = (anchor.range.start.line, truth[0] if truth else 0)
         scopes = [scope_by_indentation(lines, line) for line in places]
         if truth is None or not truth[1] or scopes[0] == scopes[1]:
-            return "right"
+            # Nothing tells a copy whose original then went, or took another name, from a move.
+            return "outdated" if anchor.state == "outdated" else "right"
     if anchor.range is None:
         if truth is None:
             return "right"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Literal
 
@@ -75,7 +75,9 @@ def resolve(
         alike = [] if has_scope(source.lines, scope) else find_verbatim(frame.text, source)
         inside = [scope_by_indentation(source.lines, each.start.line) for each in alike]
         found = len(alike) == 1 and _is_renamed_scope(scope, inside[0])
-        return _by_lines(alike[0], frame) if found else gone(frame)
+        if not found or inside[0] in (known_scopes or ()):
+            return gone(frame)
+        return replace(_by_lines(alike[0], frame), qualname=inside[0])
     found = _elsewhere(form, source, scope, known_scopes or ())
     if found is None and known_scopes is not None and not source.statements_in(scope):
         here = (each for each in source.statements_like(form) if each.line == near)
@@ -179,7 +181,7 @@ def _rebound(frame: SourceFrame, source: SourceText, near: int, scope: str) -> S
     same = source.statements_binding(target, scope)
     alike = [each for each in same if _calls_the_same(each, frame, source)]
     here = [each for each in (alike if len(same) > 1 else same) if each.line == near]
-    if here:
+    if here and (here[0] in alike or not value_elsewhere(frame, source, scope)):
         return here[0]
     if not target.names_one_thing:
         return same[0] if len(same) == 1 else None

@@ -14,18 +14,24 @@ _ASSIGNS = " = "
 
 
 def stands_with_another(
-    anchor: Anchor, frame: SourceFrame, recorded: Iterable[SourceFrame]
+    anchor: Anchor, frame: SourceFrame, source: SourceText, recorded: Iterable[SourceFrame]
 ) -> bool:
-    """Whether a statement was found in another class that the run had recorded as well.
+    """Whether a statement found in another class may be a layer of its own.
 
-    That class was not renamed to: the statement in it is a layer of its own.
+    So it is where the run had recorded that class as well, and may be where the class of another
+    layer that was built alike has lost its name, too.
     """
     before, now = enclosing_scope(frame.qualname), anchor.qualname
     if anchor.range is None or before.partition(".")[0] == now.partition(".")[0]:
         return False
-    return any(
-        enclosing_scope(each.qualname) == now and each.file == frame.file for each in recorded
-    )
+    form = canonical(frame.text)
+    for each in recorded:
+        scope = enclosing_scope(each.qualname)
+        if each.file != frame.file or scope == before:
+            continue
+        if scope == now or (canonical(each.text) == form and not source.statements_in(scope)):
+            return True
+    return False
 
 
 def renamed(
@@ -45,12 +51,12 @@ def renamed(
         other, _, what = canonical(each.text).partition(_ASSIGNS)
         if what == value and other != target and enclosing_scope(each.qualname) == scope:
             others.add(other)
-    new = {
-        source.canonical(statement).partition(_ASSIGNS)[0]: statement
+    alike = [
+        (source.canonical(statement).partition(_ASSIGNS)[0], statement)
         for statement in value_elsewhere(frame, source, scope)
-    }
-    if others - new.keys() or len(new.keys() - others) != 1:
+    ]
+    new = [statement for name, statement in alike if name not in others]
+    if others - {name for name, _ in alike} or len(new) != 1:
         return None
-    (name,) = new.keys() - others
-    whole = source.range_of(new[name].span)
+    whole = source.range_of(new[0].span)
     return Anchor("outdated", whole, whole, scope)
