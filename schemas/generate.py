@@ -20,10 +20,19 @@ from msgspec import inspect
 
 import gradtracer_schemas
 from gradtracer_schemas import EVENT_CLASSES, PROTOCOL_VERSION, Connection, Envelope, Event, Recipe
+from gradtracer_schemas.report import EmbeddingReport, FlowReport, ManagerReport, TreeReport
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = ROOT / "schemas" / "gradtracer_schemas"
-JSON_SCHEMAS: dict[str, Any] = {"event": Event, "connection": Connection, "recipe": Recipe}
+JSON_SCHEMAS: dict[str, Any] = {
+    "event": Event,
+    "connection": Connection,
+    "recipe": Recipe,
+    "embedding_report": EmbeddingReport,
+    "flow_report": FlowReport,
+    "manager_report": ManagerReport,
+    "tree_report": TreeReport,
+}
 
 Docs = dict[str, str]
 """`Class.field` or `Alias` to the text that stands under it."""

@@ -12,9 +12,10 @@ from gradtracer.run import Run
 if TYPE_CHECKING:
     from gradtracer.analyzers.embedding import EmbeddingTracker
     from gradtracer.analyzers.flow import FlowTracker
+    from gradtracer.analyzers.manager import FlowManager
     from gradtracer.analyzers.trees import TreeDynamicsTracker
 
-    Watched = EmbeddingTracker | FlowTracker | TreeDynamicsTracker | Run
+    Watched = EmbeddingTracker | FlowTracker | FlowManager | TreeDynamicsTracker | Run
 
 PREFIX = "gradtracer"
 COLUMNS = ("layer", "type", "severity", "confidence", "premise", "action", "evidence")
@@ -80,6 +81,17 @@ def _read_one(tracker: Any) -> Reading:
                 for each in several
             ]
             step = tracker.run.step
+        case "FlowManager":
+            from gradtracer.analyzers.tower_figures import observation as of_tower
+
+            towers = tracker.figures()
+            values = {each.tower: of_tower(each, each.tower).values for each in towers}
+            found = [
+                (tower, each)
+                for tower, several in tracker.findings(towers).items()
+                for each in several
+            ]
+            step = tracker.run.step if towers else 0
         case "TreeDynamicsTracker":
             values = {tracker.name: tracker.extract_dynamics()}
             found = [(tracker.name, each) for each in tracker.findings()]

@@ -297,3 +297,18 @@ async def test_the_line_where_a_run_failed_carries_its_exception(
     # Whoever edits the statement has seen it.
     editor.replace(project.script, "model = MF()", "model = MF(dim=3)")
     await editor.codes(project.script)
+
+
+async def test_ids_are_those_of_the_commands(
+    editor: Editor, project: RunFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradtracer_server.headless.desk import Desk
+
+    monkeypatch.chdir(project.root)
+    project.finished("ZOMBIE_EMBEDDINGS", "POPULARITY_BIAS")
+    await editor.start(project.root)
+    found = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS", "POPULARITY_BIAS")
+    shown = {identity for each in found for identity in each.data["ids"]}
+    answer = Desk([project.root]).get_diagnoses()
+    assert shown == {each["id"] for each in answer["findings"]}
+    assert len(shown) == 2
