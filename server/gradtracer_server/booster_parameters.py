@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradtracer_schemas import SourceSite
+from gradtracer_schemas.booster_parameters import BOOSTER_PARAMETERS
 from gradtracer_server.exceptions import NotApplicable
 from gradtracer_server.findings import resolve_site
 from gradtracer_server.fixes.booster_call import training_call
-from gradtracer_server.fixes.edit_booster_parameter import ALIASES, settings
+from gradtracer_server.fixes.edit_booster_parameter import settings
 from gradtracer_server.fixes.literals import Literal, follow, number
 from gradtracer_server.fixes.proposal import Frame
 from gradtracer_server.layer_map import PlacedLayer
@@ -78,7 +79,7 @@ def _literals(
     except NotApplicable:
         return
     for name, value in state.watched.settings.items():
-        if name not in ALIASES or isinstance(value, bool | str):
+        if name not in BOOSTER_PARAMETERS or isinstance(value, bool | str):
             continue
         try:
             for expression, place in settings(call, name):

@@ -6,33 +6,16 @@ from collections.abc import Mapping
 
 from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer_schemas import FixOffer
+from gradtracer_schemas.booster_parameters import BOOSTER_PARAMETERS
 
-ALIASES: dict[str, str] = {
-    alias: name
-    for name, aliases in {
-        "learning_rate": "eta shrinkage_rate",
-        "num_boost_round": (
-            "n_estimators num_iterations num_iteration iterations num_trees num_tree num_round "
-            "num_rounds nrounds n_iter max_iter"
-        ),
-        "early_stopping_rounds": "early_stopping_round early_stopping od_wait n_iter_no_change",
-        "reg_lambda": "lambda lambda_l2 l2_regularization l2_leaf_reg",
-        "min_split_gain": "gamma min_split_loss min_gain_to_split",
-        "min_child_weight": "min_sum_hessian_in_leaf min_sum_hessian_per_leaf min_sum_hessian",
-        "min_child_samples": "min_data_in_leaf min_data min_samples_leaf min_data_per_leaf",
-        "max_depth": "depth",
-        "colsample_bytree": "feature_fraction sub_feature rsm colsample_bylevel",
-    }.items()
-    for alias in (name, *aliases.split())
-}
-"""Every name that a library takes for a parameter, to the name it has here."""
+_NAMES = {alias: name for name, aliases in BOOSTER_PARAMETERS.items() for alias in aliases}
 
 
 def canonical(given: Mapping[str, object]) -> dict[str, float]:
     """The numbers among parameters, under the names used here; unknown ones are left out."""
     found: dict[str, float] = {}
     for name, value in given.items():
-        known = ALIASES.get(name)
+        known = _NAMES.get(name)
         number = _number(value)
         if known is not None and number is not None:
             found[known] = number

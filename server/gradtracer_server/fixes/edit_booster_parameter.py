@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from tree_sitter import Node
 
+from gradtracer_schemas.booster_parameters import BOOSTER_PARAMETERS
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes.booster_call import BoosterCall, Part, pairs, training_call
 from gradtracer_server.fixes.calls import arguments, text_of
@@ -18,29 +19,6 @@ from gradtracer_server.source.edits import TextEdit
 
 NAME = "edit-booster-parameter"
 TITLE = "Set a parameter of the booster"
-
-ALIASES: dict[str, tuple[str, ...]] = {
-    "learning_rate": ("learning_rate", "eta", "shrinkage_rate"),
-    "num_boost_round": (
-        "num_boost_round", "n_estimators", "num_iterations", "num_iteration", "iterations",
-        "num_trees", "num_tree", "num_round", "num_rounds", "nrounds", "n_iter", "max_iter",
-    ),
-    "early_stopping_rounds": (
-        "early_stopping_rounds", "early_stopping_round", "early_stopping", "od_wait",
-        "n_iter_no_change",
-    ),
-    "reg_lambda": ("reg_lambda", "lambda", "lambda_l2", "l2_regularization", "l2_leaf_reg"),
-    "min_split_gain": ("gamma", "min_split_gain", "min_split_loss", "min_gain_to_split"),
-    "min_child_weight": (
-        "min_child_weight", "min_sum_hessian_in_leaf", "min_sum_hessian_per_leaf",
-        "min_sum_hessian",
-    ),
-    "max_depth": ("max_depth", "depth"),
-    "colsample_bytree": (
-        "colsample_bytree", "feature_fraction", "sub_feature", "rsm", "colsample_bylevel",
-    ),
-}  # fmt: skip
-"""Every name that a library takes for a parameter, by the name that diagnoses use."""
 
 _CATBOOST = {
     "num_boost_round": "iterations", "reg_lambda": "l2_leaf_reg", "colsample_bytree": "rsm",
@@ -103,7 +81,7 @@ def locate(context: FixContext) -> None:
 def _wanted(context: FixContext) -> Wanted:
     given = context.offer.parameters if context.offer is not None else {}
     name, value = given.get("parameter"), _number(given.get("value"))
-    if not isinstance(name, str) or name not in ALIASES or value is None:
+    if not isinstance(name, str) or name not in BOOSTER_PARAMETERS or value is None:
         raise NotApplicable(
             f"expected a parameter of a booster and its value, got {name!r} and "
             f"{given.get('value')!r}"
@@ -147,7 +125,7 @@ def settings(call: BoosterCall, name: str) -> Iterator[tuple[Node, Place]]:
 
     Raises `NotApplicable` where several assignments may set it.
     """
-    aliases = ALIASES[name]
+    aliases = BOOSTER_PARAMETERS[name]
     assigned = [each for alias in aliases for each in call.assigned.get(alias, ())]
     if len(assigned) > 1:
         raise NotApplicable(f"{name} is assigned in {len(assigned)} places")
