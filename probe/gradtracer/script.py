@@ -18,6 +18,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from gradtracer.callbacks.automatic_boosting import observe_boosters
 from gradtracer.command_line import USAGE, Command, parse
 from gradtracer.exceptions import GradTracerError, UsageError
 from gradtracer.importing import when_imported
@@ -64,6 +65,11 @@ class _Watching:
         # First in, last out: runs have ended by then.
         atexit.register(self._say_when_nothing_was_observed)
         when_imported("torch", self._begin)
+        self._boosted = False
+        observe_boosters(settings, self._boost)
+
+    def _boost(self) -> None:
+        self._boosted = True
 
     def _begin(self, _torch: ModuleType) -> None:
         try:
@@ -78,7 +84,7 @@ class _Watching:
             )
 
     def _say_when_nothing_was_observed(self) -> None:
-        if self.explained or os.getpid() != self._pid:
+        if self.explained or self._boosted or os.getpid() != self._pid:
             return
         if self._observation is None:
             reason = "the script did not import torch"

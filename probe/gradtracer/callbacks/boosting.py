@@ -17,7 +17,7 @@ from gradtracer.callbacks.library_frames import LibraryFrames, OngoingCall
 from gradtracer.callsite import call_site
 from gradtracer.joining import join_or_begin
 from gradtracer.project import is_library_file, main_script, project_root
-from gradtracer.run import Run, open_run
+from gradtracer.run import Run, begin_run, open_run
 from gradtracer.settings import load_settings
 from gradtracer_schemas import SourceSite
 
@@ -53,11 +53,21 @@ class Boosting:
     in another process, a run of its own begins there.
     """
 
-    def __init__(self, settings: dict[str, object], site: SourceSite | None = None) -> None:
-        """To be made where the user's code makes the callback. Raises SettingsError."""
+    def __init__(
+        self,
+        settings: dict[str, object],
+        site: SourceSite | None = None,
+        *,
+        automatic: bool = False,
+    ) -> None:
+        """To be made where the user's code makes the callback. Raises SettingsError.
+
+        `automatic`: no code of the user's asked for it.
+        """
         self.broken = False
         self._made_at = _own_code(call_site() if site is None else site)
         self._given = settings
+        self._automatic = automatic
         self._root = project_root(main_script())
         self._run: Run | None = None
         self._own = False
@@ -87,7 +97,12 @@ class Boosting:
         # On a worker of a cluster no code of the user's is on the stack.
         site = here if here.frames else self._made_at
         before = open_run()
-        run = join_or_begin(settings, site, total_steps=facts.total_rounds)
+        if self._automatic:
+            run = before or begin_run(
+                Run(settings=settings, watch_site=SourceSite(), automatic=True)
+            )
+        else:
+            run = join_or_begin(settings, site, total_steps=facts.total_rounds)
         self._run, self._own = run, run is not before
         tracker = BoosterTracker(run, facts, _name(site, facts), site, self._made_at)
         self._tracker, self._call = tracker, call

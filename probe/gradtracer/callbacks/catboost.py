@@ -41,8 +41,10 @@ class GradTracerCallback:
         SettingsError: a setting with an unknown name or a value that does not fit.
     """
 
-    def __init__(self, *, site: SourceSite | None = None, **settings: object) -> None:
-        self._boosting = Boosting(settings, site)
+    def __init__(
+        self, *, site: SourceSite | None = None, automatic: bool = False, **settings: object
+    ) -> None:
+        self._boosting = Boosting(settings, site, automatic=automatic)
 
     def after_iteration(self, info: Any) -> bool:
         """After each round; never asks to stop."""

@@ -27,21 +27,24 @@ def watch_estimator(
         MissingLibrary: its library cannot be imported.
         SettingsError: a setting with an unknown name or a value that does not fit.
     """
-    _callback(library, settings, site)
+    callback_of(library, settings, site)
     owner = next(base for base in type(estimator).__mro__ if "fit" in vars(base))
     if not hasattr(owner.fit, _PATCHED):
         owner.fit = _observed(owner.fit)
     vars(estimator)[_MARK] = (library, settings, site)
 
 
-def _callback(library: Library, settings: dict[str, object], site: SourceSite) -> Any:
+def callback_of(
+    library: Library, settings: dict[str, Any], site: SourceSite, *, automatic: bool = False
+) -> Any:
+    """The callback for a library, whose module alone is loaded."""
     if library == "xgboost":
         from gradtracer.callbacks.xgboost import GradTracerCallback as Callback
     elif library == "lightgbm":
         from gradtracer.callbacks.lightgbm import GradTracerCallback as Callback
     else:
         from gradtracer.callbacks.catboost import GradTracerCallback as Callback
-    return Callback(site=site, **settings)
+    return Callback(site=site, automatic=automatic, **settings)
 
 
 def _observed(fit: Any) -> Any:
@@ -55,7 +58,7 @@ def _observed(fit: Any) -> Any:
             return fit(self, *args, **kwargs)
         try:
             library, settings, site = watched
-            callback = _callback(library, settings, site)
+            callback = callback_of(library, settings, site)
             if library == "xgboost":
                 return _fit_xgboost(fit, self, args, kwargs, callback)
             passed = _with_callback(fit, self, args, kwargs, callback)

@@ -43,8 +43,10 @@ class GradTracerCallback:
     """Before `early_stopping` (30), which ends the round by an exception."""
     before_iteration = False
 
-    def __init__(self, *, site: SourceSite | None = None, **settings: object) -> None:
-        self._boosting = Boosting(settings, site)
+    def __init__(
+        self, *, site: SourceSite | None = None, automatic: bool = False, **settings: object
+    ) -> None:
+        self._boosting = Boosting(settings, site, automatic=automatic)
         self._series: dict[str, dict[str, Sequence[object]]] = {}
 
     def __call__(self, env: Any) -> None:

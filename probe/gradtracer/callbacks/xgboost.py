@@ -40,9 +40,11 @@ class GradTracerCallback(_Base):
         SettingsError: a setting with an unknown name or a value that does not fit.
     """
 
-    def __init__(self, *, site: SourceSite | None = None, **settings: object) -> None:
+    def __init__(
+        self, *, site: SourceSite | None = None, automatic: bool = False, **settings: object
+    ) -> None:
         super().__init__()
-        self._boosting = Boosting(settings, site)
+        self._boosting = Boosting(settings, site, automatic=automatic)
 
     def before_training(self, model: Any) -> Any:
         """Begin."""
