@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test editors lint vsix bench bench-sites generate clean help npm-test npm-missing vscode
+.PHONY: setup demo test editors lint vsix bench bench-sites bench-vscode generate clean help npm-test npm-missing vscode
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it
 
@@ -55,6 +55,9 @@ bench: $(INSTALLED)  ## Print the figures: medians, percentiles, ratios
 
 bench-sites: $(INSTALLED)  ## Print how many layers of RecBole, DeepCTR-Torch and transformers are on their own line
 	$(BIN)/python tests/bench/bench_sites.py
+
+bench-vscode: $(INSTALLED) $(NODE_INSTALLED) vscode
+	$(BIN)/pytest -q -s tests/e2e/vscode/measure.py
 
 generate: $(INSTALLED)  ## Write the JSON Schema and the client's types anew
 	$(BIN)/python schemas/generate.py
