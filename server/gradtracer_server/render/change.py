@@ -45,11 +45,12 @@ def since_last_run(
         key=lambda name: (-_difference(before[name], values[name]), name),
     )
     parts = [
-        f"{lower_first(label(name))} {shown(name, before[name])} to {shown(name, values[name])}"
+        f"{_within(label(name))} {shown(name, before[name])} to {shown(name, values[name])}"
         for name in notable[:_NAMED]
     ]
     if len(notable) > _NAMED:
-        parts.append(f"{count(len(notable) - _NAMED)} more figures changed")
+        more = len(notable) - _NAMED
+        parts.append(f"{count(more)} more figure{'s' if more > 1 else ''} changed")
     raised = earlier.diagnoses.get(layer, {})
     ended = (type_ for type_, at in raised.items() if type_ not in types and step >= at)
     parts += [f"{type_} does not hold any more" for type_ in ended]
@@ -81,9 +82,9 @@ def moment(seconds: float | None) -> str:
         return UNKNOWN
 
 
-def lower_first(text: str) -> str:
-    """The text as it stands within a sentence."""
-    return text[:1].lower() + text[1:]
+def _within(label: str) -> str:
+    """A label as it stands within a sentence, without what it explains in brackets."""
+    return label[:1].lower() + label[1:].partition(" (")[0]
 
 
 def _differs(name: str, values: Mapping[str, float], before: Mapping[str, float]) -> bool:

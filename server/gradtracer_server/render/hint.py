@@ -17,6 +17,7 @@ MOST = 30
 """Editors cut what is longer."""
 OUTDATED = "measured before this edit"
 
+_NAME = 12
 _UNMEASURED = "not measured yet"
 
 
@@ -89,10 +90,10 @@ def _measured(progress: Progress | None) -> list[str]:
     metrics = progress.metrics
     held_out = [name for name in metrics if name.lower().startswith(("val", "eval", "test"))]
     if held_out:
-        # `val-logloss`: the first word is enough here.
-        name = held_out[-1]
-        short = clean(name.replace("_", "-").partition("-")[0], 12)
+        # The one that the user named first; of `val-logloss` the first word is enough here.
+        name = held_out[0]
+        short = clean(name.replace("_", "-").partition("-")[0], _NAME)
         return [f"{short} {number(metrics[name])}"]
     if progress.loss is not None:
         return [f"loss {number(progress.loss)}"]
-    return [f"{clean(name, 12)} {number(value)}" for name, value in list(metrics.items())[-1:]]
+    return [f"{clean(name, _NAME)} {number(value)}" for name, value in list(metrics.items())[-1:]]

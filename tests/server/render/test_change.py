@@ -37,6 +37,14 @@ def test_the_largest_changes_are_named_first() -> None:
     )
 
 
+def test_what_is_not_named_is_counted_and_a_label_stands_without_its_brackets() -> None:
+    before = earlier(history(a=[1.0], b=[1.0], c=[1.0], oscillation=[0.1]))
+    now = dict.fromkeys("abc", 2.0) | {"oscillation": 0.9}
+    said = since_last_run("item_emb", now, 100, (), before)
+    assert "oscillation ρ 0.10 to 0.90; " in said
+    assert said.endswith("; 1 more figure changed.")
+
+
 def test_runs_are_compared_at_the_same_step() -> None:
     assert "at step 100: no figure differs by 5 % or more." in told({"effective_rank": 60.5}, 150)
 
