@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -193,6 +194,37 @@ def test_a_resumed_training_goes_on_counting(run: Run, tmp_path: Path):
     assert (tracker.steps, tracker.figures().steps) == (60, 60)
     assert tracker.figures().zombies.tested == whole.figures().zombies.tested
     assert tracker.figures().unseen == whole.figures().unseen
+
+
+def test_saliency_is_known_of_the_rows_followed_and_of_no_other(run: Run):
+    model = Table(padding_idx=0)
+    tracker = EmbeddingTracker(model.item_emb, run=run)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.01), [torch.arange(0, 30)] * 4)
+    found = tracker.saliency()
+    assert found.shape == (40,)
+    assert (found[1:30] > 0).all()
+    assert np.isnan(found[[0, *range(30, 40)]]).all()
+    summary = tracker.summary()
+    assert 0.01 < summary["saliency_top_share"] < 1.0
+    assert 0.5 < summary["saliency_rows_99"] <= 1.0
+
+
+def test_staleness_is_measured_from_the_last_look_up(run: Run, tmp_path: Path):
+    model = Table()
+    tracker = EmbeddingTracker(model.item_emb, run=run)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    assert "staleness_median" not in tracker.summary()
+    train(model, optimizer, [torch.arange(0, 30)])
+    assert tracker.summary()["staleness_p95"] == 0
+    torch.save(tracker.state_dict(), tmp_path / "tracker.pt")
+    tracker = EmbeddingTracker(model.item_emb, run=run)
+    tracker.load_state_dict(torch.load(tmp_path / "tracker.pt", weights_only=True))
+    train(model, optimizer, [torch.arange(0, 10)] * 20)
+    summary = tracker.summary()
+    assert (summary["staleness_median"], summary["staleness_p95"]) == (20, 20)
+    model.item_emb.weight = nn.Parameter(torch.zeros(40, 8))
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), [torch.arange(5)] * 2)
+    assert tracker.summary()["staleness_p95"] <= 2
 
 
 def test_a_state_of_another_table_or_of_nothing_is_refused(run: Run):

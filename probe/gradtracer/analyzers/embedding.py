@@ -39,6 +39,7 @@ from gradtracer.exceptions import NothingToWatch
 from gradtracer.ranks import place_among_ranks
 from gradtracer.statistics.exposure import Halfway, halfway
 from gradtracer.statistics.movement import MovementTotals
+from gradtracer.statistics.staleness import Staleness
 from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
 from gradtracer.training_sites import TrainingSites, training_sites
 from gradtracer_schemas import (
@@ -123,6 +124,7 @@ class EmbeddingTracker:
         self._notes: list[tuple[int, int]] = []
         self._weight: torch.Tensor = embedding_layer.weight
         self._observer = self._observe()
+        self._staleness = self._watch_staleness()
         watch = call_site() if watch_site is None else watch_site
         self._book = DiagnosisBook(
             run.id, self.name, self.site, {"watch": watch} if watch.frames else {}
@@ -141,6 +143,9 @@ class EmbeddingTracker:
             seed=self.run.settings.seed,
             padding_idx=self.layer.padding_idx,
         )
+
+    def _watch_staleness(self) -> Staleness:
+        return Staleness(self._weight.shape[0], self.run.settings.seed, step=self.steps)
 
     def _declaration(self, watch: SourceSite) -> LayerWatched:
         return LayerWatched(
@@ -231,6 +236,7 @@ class EmbeddingTracker:
             return
         self._weight = weight
         self._observer = self._observe()
+        self._staleness = self._watch_staleness()
         self._movement = None
         forget_matches()
         _log.info("%s: its weight was replaced or moved; observation starts anew", self.name)
@@ -272,6 +278,7 @@ class EmbeddingTracker:
 
     def _measure(self) -> TableFigures:
         with self._measuring, torch.no_grad():
+            staleness, steps = self._staleness, self.steps
             own, others = read_state(self._observer), self.run.ranks.of(self.name)
             state = merge_states(own, [unpack_state(packed) for packed in others])
             figures = measure(
@@ -283,6 +290,7 @@ class EmbeddingTracker:
                 halfway=self._halfway(state) if others else self._observer.exposure.halfway(),
                 previous=self._movement,
             )
+            figures = figures._replace(staleness=staleness.observe(figures.counts, steps))
         optimizer = self._optimizer() if self._optimizer is not None else None
         if optimizer is not None:
             # Kept, as the last report is made when the script's own variables are gone.
@@ -344,6 +352,7 @@ class EmbeddingTracker:
             "dim": self.embedding_dim,
             "steps": self.steps,
             "observer": self._observer.state_dict(),
+            "staleness": self._staleness.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -355,6 +364,7 @@ class EmbeddingTracker:
         try:
             shape = (state["rows"], state["dim"])
             if shape == (self.num_embeddings, self.embedding_dim):
+                self._staleness.load_state_dict(state["staleness"])
                 self._observer.load_state_dict(state["observer"])
                 self.steps = int(state["steps"])
                 return
@@ -366,6 +376,14 @@ class EmbeddingTracker:
             f"expected the state of a table of {self.num_embeddings} x {self.embedding_dim}, got "
             f"one of {shape[0]} x {shape[1]}; load it into the tracker it was saved from"
         )
+
+    def saliency(self) -> npt.NDArray[np.float32]:
+        """`[N]` look-ups x mean squared gradient x |w|^2 / D: what each row is worth to the loss.
+
+        To compare rows of this table. NaN for rows never followed twice in succession, and for
+        `padding_idx`. Source and derivation: `statistics/saliency.py`.
+        """
+        return self.figures().saliency
 
     # As in the original system, with the same meanings.
 

@@ -16,6 +16,8 @@ from gradtracer.statistics.effective_rank import SAMPLE, EffectiveRank, effectiv
 from gradtracer.statistics.exposure import Halfway
 from gradtracer.statistics.gini import Gini, exposure_entropy, gini, lorenz_curve
 from gradtracer.statistics.movement import DriftShare, MovementTotals, drift_share
+from gradtracer.statistics.saliency import saliency, saliency_shares
+from gradtracer.statistics.staleness import StalenessQuantiles
 from gradtracer.statistics.unseen import Unseen, unseen_rows
 from gradtracer.statistics.zombie_rows import ZombieRows, zombie_rows
 from gradtracer_schemas import Observation
@@ -42,6 +44,8 @@ class TableFigures(NamedTuple):
     noise_energy: float
     signal_share: npt.NDArray[np.float32]
     """`[N]` 1 - V/E, held to 0 to 1."""
+    saliency: npt.NDArray[np.float32]
+    """`[N]` as `statistics/saliency.py`; NaN where unknown, and at `padding_idx`."""
     velocity: float | None
     """Mean L2 norm of a touched row's update since the last report that saw one."""
     drift: DriftShare | None
@@ -53,6 +57,7 @@ class TableFigures(NamedTuple):
     """Whether the updates of zombie rows are shrunk already."""
     earlier_rank: float | None = None
     """Effective rank at the latest report before three quarters of the steps so far."""
+    staleness: StalenessQuantiles | None = None
 
     @property
     def coverage(self) -> float:
@@ -80,13 +85,14 @@ def measure(
         counts[padding_idx] = 0
         valid[padding_idx] = False
     exposures = np.where(valid, state.exposures, 0).astype(np.int16)
+    squared_norm, dim = _squared_norm(weight), int(weight.shape[1])
     zombies = zombie_rows(
         counts,
         exposures,
         state.energy,
         state.noise,
         state.agreement,
-        _squared_norm(weight),
+        squared_norm,
         noise_fdr=settings.zombie_fdr,
         oscillation_fdr=settings.oscillation_fdr,
     )
@@ -95,7 +101,7 @@ def measure(
     return TableFigures(
         layer=layer,
         rows=int(valid.sum()),
-        dim=int(weight.shape[1]),
+        dim=dim,
         steps=state.tracked_steps,
         counts=counts,
         valid=valid,
@@ -106,6 +112,7 @@ def measure(
         zombies=zombies,
         noise_energy=float(state.noise[followed].mean()) if followed.any() else 0.0,
         signal_share=_signal_share(state),
+        saliency=saliency(counts, exposures, state.energy, squared_norm, dim),
         velocity=_velocity(movement, previous),
         drift=drift_share(movement),
         nonfinite_steps=state.nonfinite_steps,
@@ -149,6 +156,14 @@ def observation(figures: TableFigures) -> Observation:
         }
     if figures.drift is not None:
         values["drift_share"] = figures.drift.value
+    shares = saliency_shares(figures.saliency)
+    if shares is not None:
+        values |= {"saliency_top_share": shares.top, "saliency_rows_99": shares.rows_99}
+    if figures.staleness is not None:
+        values |= {
+            "staleness_median": figures.staleness.median,
+            "staleness_p95": figures.staleness.p95,
+        }
     kept = {
         name: float(value)
         for name, value in values.items()

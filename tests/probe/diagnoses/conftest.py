@@ -42,6 +42,7 @@ def figures(
         zombies=ZombieRows(nobody, nobody.astype(float), nobody.astype(bool), 0, 0, 0.0),
         noise_energy=0.0,
         signal_share=np.zeros(seen.size),
+        saliency=np.full(seen.size, np.nan, dtype=np.float32),
         velocity=None,
         drift=None,
         nonfinite_steps=0,
