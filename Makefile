@@ -8,6 +8,8 @@ HAS_APT := $(shell command -v apt-get 2>/dev/null)
 EDITOR_PACKAGES := neovim emacs-nox elpa-eglot vim-nox vim-ale
 MISSING_EDITORS = $(shell for each in $(EDITOR_PACKAGES); do \
   dpkg-query -W -f='$${Status}' $$each 2>/dev/null | grep -q 'ok installed' || echo $$each; done)
+# Tests wait for other processes most of the time
+WORKERS ?= 2
 HAS_NPM := $(shell command -v npm 2>/dev/null)
 NPM_CHECK := $(if $(HAS_NPM),npm-test,npm-missing)
 
@@ -31,8 +33,8 @@ setup: $(INSTALLED)  ## Make .venv and install everything into it
 demo: $(INSTALLED)  ## Train on MovieLens with a server beside it, and print what it finds
 	$(BIN)/python examples/demo.py
 
-test: lint $(NPM_CHECK) vscode  ## Lint, types and every test; the last lines say what was skipped and why
-	$(BIN)/pytest
+test: lint $(NPM_CHECK) editors vscode  ## Lint, types and every test; the last lines say what was skipped and why
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 # The distribution's editors, where this may install packages; their tests are skipped elsewhere.
 editors:

@@ -186,8 +186,8 @@ def call_site() -> SourceSite:
 
 def calling_places(built: object = None) -> list[Place]:
     """The user's calls that lead here, innermost first, without those of `built`'s constructor."""
-    here = inspect.currentframe()
-    return _stack(here.f_back if here is not None else None, built)
+    # A frame in a variable of its own is a cycle, which would keep the caller's variables alive.
+    return _stack(sys._getframe(1), built)  # pyright: ignore[reportPrivateUsage]
 
 
 def site_at(places: list[Place]) -> SourceSite:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import textwrap
+import weakref
 from pathlib import Path
 
 import torch
@@ -53,6 +55,25 @@ def test_a_users_own_optimizer_is_placed_where_it_is_built_and_not_where_it_call
     assert training_sites(optimizer).related()["optimizer"].frames[0].text == (
         "optimizer = Own(weights())"
     )
+
+
+def test_what_is_recorded_keeps_no_variable_of_the_caller_alive():
+    def train() -> weakref.ref[torch.nn.Module]:
+        model = torch.nn.Linear(2, 1)
+        step(torch.optim.SGD(model.parameters(), lr=0.1))
+        return weakref.ref(model)
+
+    counter = Steps()
+    count_steps(counter)
+    # PyTorch's own first optimizer leaves a cycle behind.
+    train()
+    gc.collect()
+    gc.disable()
+    try:
+        assert train()() is None
+    finally:
+        gc.enable()
+    assert counter.taken == 2
 
 
 def test_the_first_step_is_kept_and_no_later_one():

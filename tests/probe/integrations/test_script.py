@@ -267,15 +267,14 @@ def test_models_that_train_together_share_a_run_and_a_later_model_has_its_own(sc
         user, item = Net(20 + number), nn.ModuleDict({"table": Net(30)})
         for _ in range(3):
             (user(torch.arange(4)) + item["table"](torch.arange(4))).sum().backward()
-            for optimizer in optimizers(user, item):
+            for optimizer in optimizers(number, user, item):
                 optimizer.step()
     made = {}
-    def optimizers(*nets):
-        key = tuple(map(id, nets))
-        if key not in made:
+    def optimizers(number, *nets):
+        if number not in made:
             made.clear()
-            made[key] = [torch.optim.SGD(net.parameters(), lr=0.1) for net in nets]
-        return made[key]
+            made[number] = [torch.optim.SGD(net.parameters(), lr=0.1) for net in nets]
+        return made[number]
     for number in range(2):
         fold(number)
     """

@@ -171,7 +171,7 @@ async def test_a_run_that_failed_names_the_exception_and_its_place(
     run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", step=90)
     run.fail(step=100)
     await editor.start(project.root)
-    await ready(editor, project)
+    await ready(editor, project, "RUN_FAILED", "ZOMBIE_EMBEDDINGS")
     text = await editor.hover_text(project.script, "self.item_emb")
     assert text.splitlines()[-1].startswith("*Figures of step 90. Run of ")
     said = "failed with IndexError at step 100 (train.py:13): index out of range in self*"
