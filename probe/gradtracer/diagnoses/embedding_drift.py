@@ -33,11 +33,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     if optimizer is not None and optimizer.name in _SPARSE:
         fixes.insert(
             len(fixes) - 1,
-            FixOffer(
-                fix="sparse-gradients",
-                parameters={"optimizer": optimizer.name},
-                preferred=not decays,
-            ),
+            FixOffer(fix="sparse-gradients", parameters={"optimizer": optimizer.name}),
         )
     return Finding(
         type="EMBEDDING_DRIFT",
@@ -57,7 +53,11 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             "beside the one for the rest of the model; or lower its momentum."
         ),
         expected_effect="Rare rows stay where their examples put them; a step costs less.",
-        risk="SparseAdam has no weight decay, and the effective learning rate of rare rows rises.",
+        risk=(
+            "SparseAdam has no weight decay, and the effective learning rate of rare rows rises: on "
+            "MovieLens-100K it helped against a strong coupled decay and cost 9 % of the test NDCG@10 "
+            "where the decay was small."
+        ),
         evidence=[
             Evidence(
                 statistic="drift_share",

