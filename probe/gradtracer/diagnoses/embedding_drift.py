@@ -54,9 +54,9 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         ),
         expected_effect="Rare rows stay where their examples put them; a step costs less.",
         risk=(
-            "SparseAdam has no weight decay, and the effective learning rate of rare rows rises: on "
-            "MovieLens-100K it helped against a strong coupled decay and cost 9 % of the test NDCG@10 "
-            "where the decay was small."
+            "SparseAdam has no weight decay, and the effective learning rate of rare rows rises. "
+            "On MovieLens-100K it helped against a strong coupled decay, and cost 9 % of the test "
+            "NDCG@10 where the decay was small."
         ),
         evidence=[
             Evidence(

@@ -43,8 +43,8 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             "or weight examples by inverse frequency."
         ),
         expected_effect=(
-            "Better ranking of rare items. Log Q in an in-batch softmax doubled the test NDCG@10 of "
-            "a matrix factorisation on MovieLens-100K; the other two are not measured."
+            "Better ranking of rare items. Log Q in an in-batch softmax doubled the test NDCG@10 "
+            "of a matrix factorisation on MovieLens-100K; the other two are not measured."
         ),
         risk="Accuracy on popular items, and so on most test sets, may fall a little.",
         evidence=[
