@@ -22,6 +22,7 @@ from gradtracer_server.features import (
     configuration,
     diagnostic,
     execute_command,
+    fix_all,
     hover,
     inlay_hint,
     lifecycle,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 QUICK_FIXES = types.CodeActionOptions(
-    code_action_kinds=[types.CodeActionKind.QuickFix], resolve_provider=True
+    code_action_kinds=[types.CodeActionKind.QuickFix, fix_all.KIND], resolve_provider=True
 )
 
 FEATURES: tuple[tuple[str, Callable[..., Any], Any], ...] = (

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lsprotocol import types
 
+from gradtracer_server.features import fix_all
 from gradtracer_server.features.diagnostic_items import SOURCE
+from gradtracer_server.features.proposed_edits import SUPPRESS, propose, workspace_edit
 from gradtracer_server.locations import path_of
 
 if TYPE_CHECKING:
@@ -18,12 +20,8 @@ if TYPE_CHECKING:
     from gradtracer_server.findings import Finding
     from gradtracer_server.fixes.proposal import ProposedFix
     from gradtracer_server.language_server import GradTracerServer
-    from gradtracer_server.source.edits import TextEdit
 
 logger = logging.getLogger(__name__)
-
-SUPPRESS = "suppress"
-"""Name of the fix that silences a finding."""
 
 _Asked = tuple["Finding", list[types.Diagnostic]]
 """A finding, and the client's own copies of its diagnostic."""
@@ -36,6 +34,10 @@ def code_action(
     path = path_of(params.text_document.uri)
     if ls.session is None or path is None or not ls.support.code_action_literals:
         return None
+    if fix_all.asked_for(params.context.only):
+        ls.session.settle()
+        action = fix_all.fix_all(ls, path)
+        return None if action is None else [action]
     if not _wanted(params.context.only):
         return None
     ls.session.settle()
@@ -90,55 +92,6 @@ def _naming_layers(choice: _Choice, found: list[_Asked]) -> str:
     ]
     type_ = of.diagnosis.type
     return choice.fix.title.replace(type_, f"{type_} of {listed(layers)}", 1)
-
-
-def propose(ls: GradTracerServer, finding: Finding) -> list[ProposedFix]:
-    """The fixes of a finding, as the headless commands offer them."""
-    from gradtracer_server.findings import fix_context
-    from gradtracer_server.fixes.registry import propose as registered
-
-    session = ls.session
-    if session is None:
-        return []
-    return registered(fix_context(finding, session.documents, session.workspace))
-
-
-def workspace_edit(ls: GradTracerServer, fix: ProposedFix) -> types.WorkspaceEdit | None:
-    """The fix's edit in the client's units; None, and a line in its log, where it is refused."""
-    from gradtracer_server.exceptions import ServerError
-
-    session = ls.session
-    if session is None:
-        return None
-    try:
-        edits = fix.edits()
-    except ServerError as error:
-        ls.log_to_client(f"{fix.title}: {error}")
-        return None
-    if not ls.support.document_changes:
-        return types.WorkspaceEdit(
-            changes={ls.uri_of(path): _edits(ls, path, made) for path, made in edits.items()}
-        )
-    return types.WorkspaceEdit(
-        document_changes=[
-            types.TextDocumentEdit(
-                text_document=types.OptionalVersionedTextDocumentIdentifier(
-                    uri=ls.uri_of(path), version=session.documents.version(path)
-                ),
-                edits=_edits(ls, path, made),
-            )
-            for path, made in edits.items()
-        ]
-    )
-
-
-def _edits(ls: GradTracerServer, path: Path, made: Sequence[TextEdit]) -> list[types.TextEdit]:
-    source = ls.session.documents.get(path) if ls.session is not None else None
-    lines = source.lines if source is not None else []
-    return [
-        types.TextEdit(range=ls.units.range_to_client(lines, edit.range), new_text=edit.new_text)
-        for edit in made
-    ]
 
 
 def _action(ls: GradTracerServer, choice: _Choice) -> types.CodeAction | None:

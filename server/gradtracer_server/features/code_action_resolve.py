@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lsprotocol import types
 
-from gradtracer_server.features.code_action import propose, workspace_edit
+from gradtracer_server.features.proposed_edits import propose, workspace_edit
 
 if TYPE_CHECKING:
     from gradtracer_server.language_server import GradTracerServer

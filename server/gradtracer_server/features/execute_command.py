@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from gradtracer_server.features.code_action import propose, workspace_edit
 from gradtracer_server.features.code_lens import OPEN_REPORT
+from gradtracer_server.features.proposed_edits import propose, workspace_edit
 from gradtracer_server.features.text_document_content import RUNS_URI, content_of, report_uri
 
 if TYPE_CHECKING:

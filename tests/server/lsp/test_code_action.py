@@ -212,3 +212,40 @@ async def test_one_edit_for_two_findings_is_offered_once_for_both(
     both = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS", "EMBEDDING_DRIFT")
     action = titled(await editor.actions(project.script, both), "auto_fix")
     assert {str(each.code) for each in action.diagnostics or []} == {str(d.code) for d in both}
+
+
+async def test_all_safe_fixes_of_a_file_are_one_edit(editor: Editor, project: RunFactory) -> None:
+    await ready(editor, project)
+    for only in ("source.fixAll.gradtracer", "source.fixAll", "source"):
+        [action] = await editor.actions(project.script, [], only=[only])
+        assert (action.kind, action.title) == (
+            "source.fixAll.gradtracer",
+            "Make the safe fix of this file",
+        )
+    before = editor.texts[project.script.as_uri()]
+    editor.apply(action.edit)
+    # The narrower table is another model: that one is left.
+    after = before.replace(WATCH_STATEMENT, WATCH_STATEMENT[:-1] + ", auto_fix=True)")
+    assert editor.texts[project.script.as_uri()] == after
+    await editor.codes(project.script)
+    assert await editor.actions(project.script, [], only=["source.fixAll"]) == []
+
+
+async def test_one_edit_that_serves_two_findings_is_made_once(
+    editor: Editor, project: RunFactory
+) -> None:
+    run = project.finished("ZOMBIE_EMBEDDINGS")
+    run.diagnose("ZOMBIE_EMBEDDINGS", "user_emb", step=90)
+    await editor.start(project.root)
+    editor.open(project.script)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS", "ZOMBIE_EMBEDDINGS")
+    [action] = await editor.actions(project.script, [], only=["source.fixAll.gradtracer"])
+    editor.apply(action.edit)
+    assert editor.texts[project.script.as_uri()].count("auto_fix=True") == 1
+
+
+async def test_source_actions_come_only_when_asked_for(editor: Editor, project: RunFactory) -> None:
+    found = await ready(editor, project)
+    for only in (None, ["quickfix"]):
+        kinds = {action.kind for action in await editor.actions(project.script, [found], only=only)}
+        assert kinds == {types.CodeActionKind.QuickFix}
