@@ -108,7 +108,8 @@ def _note(module: nn.Module, frame: FrameType) -> None:
 def _note_copy(module: nn.Module, frame: FrameType | None) -> None:
     """A copy was defined where its original was; what is unpickled, where its class says."""
     try:
-        while frame is not None and frame.f_code.co_name in ("__setstate__", "recording_setstate"):
+        # PyTorch's compiler, once used, wraps `__setstate__` as well.
+        while frame is not None and (frame.f_code.co_name == "__setstate__" or _is_foreign(frame)):
             frame = frame.f_back
         if frame is None:
             return

@@ -262,3 +262,21 @@ def test_a_model_built_before_the_import_is_read_from_its_classes(tmp_path: Path
     command = [sys.executable, str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == 'class-source self.tables["item"] = nn.Embedding(3, 2)'
+
+
+def test_a_deep_copy_stands_where_its_original_does_once_the_compiler_was_used(tmp_path: Path):
+    script = tmp_path / "train.py"
+    script.write_text(COPIED_AFTER_COMPILING, encoding="utf-8")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "nn.Linear(2, 2)"
+
+
+COPIED_AFTER_COMPILING = """
+import copy
+import gradtracer
+from torch import nn
+from torch._dynamo.mutation_guard import install_generation_tagging_init
+install_generation_tagging_init()
+model = nn.Linear(2, 2)
+print(gradtracer.locate(copy.deepcopy(model))[""].frames[0].expression)
+"""

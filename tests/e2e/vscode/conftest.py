@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -48,20 +49,22 @@ OpenFolder = Callable[..., Workbench]
 
 
 @pytest.fixture(scope="module")
-def vsix() -> Path:
-    """The packaged extension."""
+def vsix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packaged extension: a copy, as another process of the tests may package it anew."""
     npm = shutil.which("npm")
     if npm is None or not (ROOT / "node_modules" / ".bin" / "vsce").exists():
         pytest.skip("no VS Code: npm packages are not installed (npm ci)")
-    done = subprocess.run(
-        [npm, "run", "package", "--workspace", "client-vscode"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return VSIX
+    with (ROOT / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(
+            [npm, "run", "package", "--workspace", "client-vscode"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return Path(shutil.copy(VSIX, tmp_path_factory.mktemp("packaged")))
 
 
 @pytest.fixture(scope="module")
