@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 from gradtracer.analyzers.booster import BoosterTracker, Snapshot
 from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer.analyzers.metric_curves import Series
+from gradtracer.callbacks.guard import never_raising
 from gradtracer.callbacks.library_frames import LibraryFrames, OngoingCall
 from gradtracer.callsite import call_site
 from gradtracer.joining import join_or_begin
@@ -21,28 +20,8 @@ from gradtracer.run import Run, begin_run, open_run
 from gradtracer.settings import load_settings
 from gradtracer_schemas import SourceSite
 
-_log = logging.getLogger("gradtracer")
-_Arguments = ParamSpec("_Arguments")
 _latest: weakref.WeakSet[Boosting] = weakref.WeakSet()
 """The one that began last: its call may have ended without a word."""
-
-
-def never_raising(
-    method: Callable[Concatenate[Boosting, _Arguments], None],
-) -> Callable[Concatenate[Boosting, _Arguments], None]:
-    """Log once what goes wrong, and do nothing from then on."""
-
-    @wraps(method)
-    def guarded(self: Boosting, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
-        if self.broken:
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception:
-            self.broken = True
-            _log.exception("GradTracer's callback has switched itself off; training goes on")
-
-    return guarded
 
 
 class Boosting:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 from torch import nn
 
+from gradtracer.callbacks.guard import never_raising
 from gradtracer.callsite import call_site
 from gradtracer.ending import failure_place
 from gradtracer.joining import join_or_begin
@@ -16,27 +15,6 @@ from gradtracer.project import main_script, project_root
 from gradtracer.run import Run, open_run
 from gradtracer.settings import load_settings
 from gradtracer.watching import observe
-
-_log = logging.getLogger("gradtracer")
-_Arguments = ParamSpec("_Arguments")
-
-
-def _never_raising(
-    method: Callable[Concatenate[Fit, _Arguments], None],
-) -> Callable[Concatenate[Fit, _Arguments], None]:
-    """Log once what goes wrong, and do nothing from then on."""
-
-    @wraps(method)
-    def guarded(self: Fit, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
-        if self.broken:
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception:
-            self.broken = True
-            _log.exception("GradTracer's callback has switched itself off; training goes on")
-
-    return guarded
 
 
 class Fit:
@@ -55,7 +33,7 @@ class Fit:
         self._own = False
         load_settings(project_root(main_script()), **settings)
 
-    @_never_raising
+    @never_raising
     def begin(self, model: nn.Module, optimizer: Any, total_steps: Callable[[], float]) -> None:
         """The fit of `model` begins. `total_steps` gives infinity or -1 where it is not known."""
         planned = total_steps()
@@ -68,7 +46,7 @@ class Fit:
             run.total_steps = steps
         observe(model, run, settings=settings, site=self._site, optimizer=optimizer)
 
-    @_never_raising
+    @never_raising
     def log(self, loss: Any, metrics: Callable[[], Mapping[str, Any]] = dict) -> None:
         """Show loss and metrics; tensors are read later, by the reporting thread."""
         if self._run is not None:
@@ -76,7 +54,7 @@ class Fit:
             for name, value in metrics().items():
                 self._run.log(**{name: value})
 
-    @_never_raising
+    @never_raising
     def end(self, error: BaseException | None = None) -> None:
         """The fit has ended, by `error` or well; a second call does nothing."""
         run, self._run = self._run, None
