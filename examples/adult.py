@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from movielens import DataError, cache_folder, fetch
+from movielens import DataError, fetch, first_place
 
 URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult/adult.data"
 TABLE_SHA256 = "430ec16ef6d65c5e507bfecf5b35790fe75ba9acf0317dc20f098030d49c6bcd"
@@ -72,26 +69,16 @@ def load(
     A wrong file at an explicit `path` raises `DataError`; at the other places it is named on
     stderr and passed over. `GRADTRACER_OFFLINE=1` leaves the network alone.
     """
-    if path is not None:
-        return read(_file_at(Path(path)))
-    cache = cache_folder() if cache is None else cache
-    for file in _candidates(cache):
-        try:
-            return read(file)
-        except DataError as error:
-            _say(f"passing over {error}")
-    if os.environ.get("GRADTRACER_OFFLINE", "") not in ("", "0"):
-        reason = "GRADTRACER_OFFLINE is set"
-    else:
-        try:
-            return _download(url, cache, timeout)
-        except (DataError, OSError) as error:
-            reason = str(error)
-    _say(
-        f"no Adult census to be had ({reason}): training on scikit-learn's breast cancer set; "
-        "pass --data PATH or set GRADTRACER_DATA to use your copy"
+    found = first_place(
+        "adult",
+        FORMS,
+        read,
+        lambda cache: _download(url, cache, timeout),
+        path=path,
+        cache=cache,
+        missing="no Adult census to be had ({}): training on scikit-learn's breast cancer set",
     )
-    return bundled()
+    return bundled() if found is None else found
 
 
 def read(path: Path) -> Census:
@@ -143,26 +130,6 @@ def bundled() -> Census:
     return Census(features, data.target.to_numpy(), "scikit-learn's breast cancer set")
 
 
-def _file_at(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    for form in (*FORMS, *(Path(form).name for form in FORMS)):
-        if (path / form).is_file():
-            return path / form
-    raise DataError(f"{path}: expected a folder with {' or '.join(FORMS)}, got neither")
-
-
-def _candidates(cache: Path) -> Iterator[Path]:
-    if folder := os.environ.get("GRADTRACER_DATA"):
-        try:
-            yield _file_at(Path(folder))
-        except DataError as error:
-            _say(f"GRADTRACER_DATA: passing over {error}")
-    for form in FORMS:
-        if (cache / form).is_file():
-            yield cache / form
-
-
 def _download(url: str, cache: Path, timeout: float) -> Census:
     """Fetch the table, check it, and keep it in the cache."""
     content = fetch(url, timeout)
@@ -173,7 +140,3 @@ def _download(url: str, cache: Path, timeout: float) -> Census:
     part.write_bytes(content)
     part.replace(target)
     return census
-
-
-def _say(line: str) -> None:
-    print(f"adult: {line}", file=sys.stderr)

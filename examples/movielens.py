@@ -18,13 +18,15 @@ import threading
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 Array = np.ndarray
+Table = TypeVar("Table")
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 TABLE_SHA256 = "6cfffb52c89b05fbc3afb75f6912eeda04c81c2add0dc58e773a0ef6c8adb160"
@@ -80,26 +82,53 @@ def load(
     A wrong file at an explicit `path` raises `DataError`; at the other places it is named on
     stderr and passed over. `GRADTRACER_OFFLINE=1` leaves the network alone.
     """
+    found = first_place(
+        "movielens",
+        FORMS,
+        read,
+        lambda cache: read(_download(url, cache, timeout)),
+        path=path,
+        cache=cache,
+        missing="no MovieLens-100K to be had ({}): training on a generated set of the same size",
+    )
+    return generate(seed) if found is None else found
+
+
+def first_place(
+    name: str,
+    forms: Sequence[str],
+    read: Callable[[Path], Table],
+    download: Callable[[Path], Table],
+    *,
+    path: str | Path | None,
+    cache: Path | None,
+    missing: str,
+) -> Table | None:
+    """A data set from the first place that has it, with what is passed over on stderr.
+
+    `name` begins each line, `forms` are its files below a folder, `download` saves into a cache;
+    `missing`, with the reason for `{}`, says what serves instead: None is returned then.
+    """
     if path is not None:
-        return read(_file_at(Path(path)))
+        return read(_file_at(Path(path), forms))
     cache = cache_folder() if cache is None else cache
-    for file in _candidates(cache):
+    for file in _candidates(name, forms, cache):
         try:
             return read(file)
         except DataError as error:
-            _say(f"passing over {error}")
+            _say(name, f"passing over {error}")
     if os.environ.get("GRADTRACER_OFFLINE", "") not in ("", "0"):
         reason = "GRADTRACER_OFFLINE is set"
     else:
         try:
-            return read(_download(url, cache, timeout))
+            return download(cache)
         except (DataError, OSError) as error:
             reason = str(error)
     _say(
-        f"no MovieLens-100K to be had ({reason}): training on a generated set of the same size; "
-        "pass --data PATH or set GRADTRACER_DATA to use your copy"
+        name,
+        f"{missing.format(reason)}; pass --data PATH or set GRADTRACER_DATA to use your copy",
     )
-    return generate(seed)
+    return None
 
 
 def read(path: Path) -> Interactions:
@@ -204,23 +233,23 @@ def cache_folder() -> Path:
     return (Path(xdg) if xdg else Path.home() / ".cache") / "gradtracer"
 
 
-def _file_at(path: Path) -> Path:
+def _file_at(path: Path, forms: Sequence[str]) -> Path:
     if not path.is_dir():
         return path
-    inside = [path / form for form in FORMS] + [path / Path(form).name for form in FORMS]
+    inside = [path / form for form in forms] + [path / Path(form).name for form in forms]
     for file in inside:
         if file.is_file():
             return file
-    raise DataError(f"{path}: expected a folder with {' or '.join(FORMS)}, got neither")
+    raise DataError(f"{path}: expected a folder with {' or '.join(forms)}, got neither")
 
 
-def _candidates(cache: Path) -> Iterator[Path]:
+def _candidates(name: str, forms: Sequence[str], cache: Path) -> Iterator[Path]:
     if folder := os.environ.get("GRADTRACER_DATA"):
         try:
-            yield _file_at(Path(folder))
+            yield _file_at(Path(folder), forms)
         except DataError as error:
-            _say(f"GRADTRACER_DATA: passing over {error}")
-    for form in FORMS:
+            _say(name, f"GRADTRACER_DATA: passing over {error}")
+    for form in forms:
         if (cache / form).is_file():
             yield cache / form
 
@@ -275,5 +304,5 @@ def fetch(url: str, timeout: float) -> bytes:
     return bodies[0]
 
 
-def _say(line: str) -> None:
-    print(f"movielens: {line}", file=sys.stderr)
+def _say(name: str, line: str) -> None:
+    print(f"{name}: {line}", file=sys.stderr)
