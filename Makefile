@@ -5,17 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 NODE_INSTALLED := node_modules/.package-lock.json
 HAS_APT := $(shell command -v apt-get 2>/dev/null)
-EDITOR_PACKAGES := neovim emacs-nox elpa-eglot vim-nox vim-ale
+EDITOR_PACKAGES := neovim emacs-nox elpa-eglot vim-nox vim-ale chromium
 MISSING_EDITORS = $(shell for each in $(EDITOR_PACKAGES); do \
   dpkg-query -W -f='$${Status}' $$each 2>/dev/null | grep -q 'ok installed' || echo $$each; done)
 # Tests wait for other processes most of the time
 WORKERS ?= 2
 HAS_NPM := $(shell command -v npm 2>/dev/null)
 NPM_CHECK := $(if $(HAS_NPM),npm-test,npm-missing)
-
-# Editors for the tests: installed where that needs no password, else done without
-APT_INSTALL := test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
 ifeq ($(origin GRADTRACER_DATA),undefined)
 ifneq ($(wildcard ../shared/data/.),)
@@ -33,16 +29,17 @@ setup: $(INSTALLED)  ## Make .venv and install everything into it
 demo: $(INSTALLED)  ## Train on MovieLens with a server beside it, and print what it finds
 	$(BIN)/python examples/demo.py
 
-test: lint $(NPM_CHECK) editors vscode  ## Lint, types and every test; the last lines say what was skipped and why
+test: lint $(NPM_CHECK) vscode  ## Lint, types and every test; the last lines say what was skipped and why
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
-# The distribution's editors, where this may install packages; their tests are skipped elsewhere.
+# The distribution's editors, and the browser that shows VS Code, where this may install packages;
+# the tests with what cannot be had are skipped
 editors:
 	@test ! -w /var/lib/dpkg -o -z "$(HAS_APT)" || test -z "$(MISSING_EDITORS)" || \
-	  { echo "Installing $(MISSING_EDITORS)" && \
-	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	      apt-get install -y -qq --no-install-recommends $(MISSING_EDITORS); } >/dev/null 2>&1 || \
-	    echo "$(MISSING_EDITORS) could not be installed: the tests with them are skipped"; }
+	  { echo "Installing" $(MISSING_EDITORS); apt-get update -qq >/dev/null 2>&1; \
+	    for each in $(MISSING_EDITORS); do \
+	      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$each \
+	        >/dev/null 2>&1 || echo "$$each could not be installed"; done; }
 
 lint: $(INSTALLED)  ## Style and types, without tests
 	$(BIN)/ruff check .
@@ -74,8 +71,7 @@ npm-test: $(NODE_INSTALLED)
 	npm test --loglevel=error
 
 # A real VS Code for the tests; where it cannot be had they are skipped and say why
-vscode: $(INSTALLED)
-	@command -v chromium >/dev/null || ( $(APT_INSTALL) chromium ) || echo "Chromium is not installed"
+vscode: $(INSTALLED) editors
 	@$(BIN)/python tests/e2e/vscode/code_server.py || true
 
 npm-missing:
