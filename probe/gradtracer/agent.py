@@ -24,7 +24,8 @@ class AgentExporter:
         """Report on one table.
 
         `{"gradtracer_embedding_report": {layer, embedding_stats, diagnostics, ...}}`, where
-        `diagnostics` is a list of diagnoses, or `{"status": "HEALTHY ..."}` when no test rejects.
+        `diagnostics` is a list of diagnoses, or `{"status": "HEALTHY ..."}` when no test rejects;
+        `UNKNOWN ...` when nothing was seen that a test could look at.
 
         Args:
             tracker: a tracker, attached or detached.
@@ -36,10 +37,7 @@ class AgentExporter:
         summary = summarize(figures)
         diagnostics: Any = [msgspec.to_builtins(found) for found in tracker.diagnose(figures)]
         if not diagnostics:
-            diagnostics = {
-                "status": "HEALTHY: no test finds anything wrong with this table "
-                f"after {figures.unseen.look_ups:,} look-ups."
-            }
+            diagnostics = _status("this table", figures.unseen.look_ups, "look-ups")
         report = {
             "gradtracer_embedding_report": {
                 "layer": tracker.name,
@@ -76,14 +74,12 @@ class AgentExporter:
         layers: list[dict[str, Any]] = []
         for each in figures:
             diagnostics: Any = [msgspec.to_builtins(one) for one in found.get(each.layer, [])]
-            healthy = f"after {each.steps:,} tracked steps."
             layers.append(
                 {
                     "layer": each.layer,
                     "site": msgspec.to_builtins(sites[each.layer]),
                     "values": observation(each).values,
-                    "diagnostics": diagnostics
-                    or {"status": f"HEALTHY: no test finds anything wrong with it {healthy}"},
+                    "diagnostics": diagnostics or _status("it", each.steps, "tracked steps"),
                 }
             )
         report = {
@@ -115,15 +111,12 @@ class AgentExporter:
             known = figures.get(tower.name)
             steps = known.steps if known is not None else 0
             diagnostics: Any = [msgspec.to_builtins(one) for one in found.get(tower.name, [])]
-            healthy = (
-                f"HEALTHY: no test finds anything wrong with it after {steps:,} tracked steps."
-            )
             towers.append(
                 {
                     "tower": tower.name,
                     "modules": list(tower.paths),
                     "values": observation(known, tower.name).values if known is not None else {},
-                    "diagnostics": diagnostics or {"status": healthy},
+                    "diagnostics": diagnostics or _status("it", steps, "tracked steps"),
                 }
             )
         report = {
@@ -142,15 +135,12 @@ class AgentExporter:
         """Report on one ensemble of trees.
 
         `{"gradtracer_tree_report": {model, library, dynamics, diagnostics}}`, where `diagnostics`
-        is a list of diagnoses, or `{"status": "HEALTHY ..."}` when no test rejects.
+        is as in `export_embedding`.
         """
         dynamics = tracker.extract_dynamics()
         diagnostics: Any = [msgspec.to_builtins(each._asdict()) for each in tracker.findings()]
         if not diagnostics:
-            diagnostics = {
-                "status": "HEALTHY: no test finds anything wrong with these trees after "
-                f"{dynamics['num_rounds']:,} rounds."
-            }
+            diagnostics = _status("these trees", dynamics["num_rounds"], "rounds")
         report = {
             "gradtracer_tree_report": {
                 "model": tracker.name,
@@ -160,6 +150,13 @@ class AgentExporter:
             }
         }
         return json.dumps(report, indent=2)
+
+
+def _status(what: str, seen: int, unit: str) -> dict[str, str]:
+    """What stands in the place of diagnoses when there are none."""
+    if seen == 0:
+        return {"status": f"UNKNOWN: no {unit} of {what} were seen, so nothing could be found."}
+    return {"status": f"HEALTHY: no test finds anything wrong with {what} after {seen:,} {unit}."}
 
 
 def _written(report: dict[str, Any], run: Run, name: str, save: bool) -> str:

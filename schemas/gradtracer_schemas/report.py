@@ -18,7 +18,7 @@ class Healthy(msgspec.Struct, frozen=True, kw_only=True):
     """Stands in the place of diagnoses where no test rejects."""
 
     status: str
-    """`HEALTHY: ` and after how much that was said."""
+    """`HEALTHY: ` and after how much that was said; `UNKNOWN: ` when nothing was seen."""
 
 
 class EmbeddingStats(msgspec.Struct, frozen=True, kw_only=True):

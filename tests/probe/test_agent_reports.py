@@ -134,3 +134,15 @@ def test_healthy_table_says_so_plainly(tmp_path: Path, monkeypatch: pytest.Monke
     run.finish()
     assert report["diagnostics"]["status"].startswith("HEALTHY: no test finds anything wrong")
     assert "10,240 look-ups" in report["diagnostics"]["status"]
+
+
+def test_what_was_never_seen_is_not_called_healthy(run: Run) -> None:
+    net = Net()
+    found = gradtracer.EmbeddingTracker(next(net.children()), run=run)
+    towers = gradtracer.FlowManager(net, run=run)
+    report = checked(AgentExporter.export_embedding(found), "embedding_report", EmbeddingReport)
+    assert report["diagnostics"]["status"].startswith("UNKNOWN: no look-ups of this table")
+    report = checked(AgentExporter.export_manager(towers), "manager_report", ManagerReport)
+    assert report["towers"]
+    for each in report["towers"]:
+        assert each["diagnostics"]["status"].startswith("UNKNOWN: no tracked steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from gradtracer_server.headless.paths import no_runs
 from gradtracer_server.headless.selection import chosen
 from gradtracer_server.headless.survey import Survey, survey
 from gradtracer_server.render import json, text
+from gradtracer_server.render.colour import paint_for
 from gradtracer_server.source.edits import apply_edits, unified_diff
 
 CheckFormat = Literal["text", "json", "json-lines", "sarif", "github", "markdown", "diff"]
@@ -129,8 +131,9 @@ def _print(report: _Report, output_format: CheckFormat, *, show_fixes: bool) -> 
         case "diff":
             _say_patches(seen, report.new)
         case "text":
+            paint = paint_for(sys.stdout)
             for group in text.grouped(report.new):
-                say(text.finding_lines(group, seen.fixes(group[0]) if show_fixes else []))
+                say(text.finding_lines(group, seen.fixes(group[0]) if show_fixes else [], paint))
             if seen.runs:
                 say(text.summary(report.found, seen.runs, report.held_back))
 

@@ -25,6 +25,7 @@ from gradtracer_server.headless.baseline import find_run
 from gradtracer_server.headless.check import SHOWN
 from gradtracer_server.headless.nearest import meant
 from gradtracer_server.headless.paths import no_runs
+from gradtracer_server.headless.report import page_of
 from gradtracer_server.headless.selection import chosen
 from gradtracer_server.headless.survey import Survey, survey
 from gradtracer_server.render.card import layer_kind, outcome_sentence, premise_of
@@ -118,6 +119,11 @@ class Desk:
             ],
             "rule": msgspec.to_builtins(rule) if rule else None,
         }
+
+    def report(self, run: str) -> str:
+        """The page that `gradtracer report` writes."""
+        seen = self.look()
+        return page_of(find_run(run, seen.book.runs), seen)
 
     def locate_layer(self, layer: str, run: str | None = None) -> Answer:
         """Where a layer is defined now, innermost statement first."""

@@ -146,6 +146,14 @@ def _add_resources(server: MCPServer[Any], desk: Desk) -> None:
         """What one run found."""
         return _answer(lambda: desk.get_diagnoses(run, outdated=True))
 
+    @server.resource("gradtracer://runs/{run}/report", mime_type="text/html")
+    def run_report(run: str) -> str:  # pyright: ignore[reportUnusedFunction]
+        """A run as a page with plots, to show to people."""
+        try:
+            return desk.report(run)
+        except ServerError as error:
+            raise ToolError(str(error)) from None
+
     @server.resource("gradtracer://rules", mime_type="text/plain")
     def rules() -> str:  # pyright: ignore[reportUnusedFunction]
         """The types of diagnoses."""

@@ -18,6 +18,7 @@ from gradtracer_server.render.card import (
     sentence,
     shared_action,
 )
+from gradtracer_server.render.colour import Paint, plain
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.numbers import NAMED, count, listed
 
@@ -54,10 +55,12 @@ def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
     return list(groups.values())
 
 
-def heading(group: Sequence[Finding]) -> str:
+def heading(group: Sequence[Finding], paint: Paint = plain) -> str:
     """`path:line:col: TYPE layer`."""
     layers = listed([clean(each.diagnosis.layer, 120) for each in group])
-    return f"{heading_of(group[0])}: {group[0].diagnosis.type} {layers}"
+    first = group[0].diagnosis
+    kind = paint(first.type, first.severity)
+    return f"{paint(heading_of(group[0]), 'place')}: {kind} {layers}"
 
 
 def heading_of(finding: Finding) -> str:
@@ -71,16 +74,19 @@ def heading_of(finding: Finding) -> str:
     return f"{where}:{start.line + 1}:{start.column + 1}"
 
 
-def finding_lines(group: Sequence[Finding], fixes: Sequence[ProposedFix] = ()) -> str:
+def finding_lines(
+    group: Sequence[Finding], fixes: Sequence[ProposedFix] = (), paint: Paint = plain
+) -> str:
     """A finding, or several of one type on one line, and what to do about it."""
     diagnoses = [each.diagnosis for each in group]
     action = shared_action(diagnoses)
     if len(group) == 1:
-        lines = [f"{heading(group)}: {clean(diagnoses[0].premise)} {_sure(diagnoses[0])}"]
+        sure = paint(_sure(diagnoses[0]), "faint")
+        lines = [f"{heading(group, paint)}: {clean(diagnoses[0].premise)} {sure}"]
     else:
-        lines = [f"{heading(group)}: {count(len(group))} layers, as follows"]
+        lines = [f"{heading(group, paint)}: {count(len(group))} layers, as follows"]
         for each in diagnoses[:NAMED]:
-            lines.append(f"    {clean(premise_of(each))} {_sure(each)}")
+            lines.append(f"    {clean(premise_of(each))} {paint(_sure(each), 'faint')}")
             if action is None:
                 lines.append(f"        {clean(sentence(each.action))}")
         if (more := len(group) - NAMED) > 0:
@@ -90,7 +96,9 @@ def finding_lines(group: Sequence[Finding], fixes: Sequence[ProposedFix] = ()) -
     for fix in fixes:
         preferred = " (preferred)" if fix.preferred else ""
         reason = f"; not here: {clean(fix.disabled_reason)}" if fix.disabled_reason else ""
-        lines.append(f"    fix {fix.name}{preferred}: {clean(fix.title)}{reason}")
+        lines.append(
+            f"    {paint(f'fix {fix.name}', 'fix')}{preferred}: {clean(fix.title)}{reason}"
+        )
     return "\n".join(lines)
 
 

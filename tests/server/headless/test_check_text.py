@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -317,3 +320,52 @@ def test_disabled_types_and_bad_settings_of_the_project_are_heard(
     answer = command("check")
     assert "POPULARITY_BIAS" not in answer.out
     assert "unknown setting 'show'; the nearest valid one is 'show_outdated'" in answer.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal needs POSIX")
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+    ids=["terminal", "NO_COLOR", "dumb"],
+)
+def test_a_terminal_gets_colours_unless_it_asks_for_none(
+    project: RunFactory, variables: dict[str, str], coloured: bool
+) -> None:
+    project.finished()
+    ours, theirs = os.openpty()
+    unset = {"NO_COLOR", "FORCE_COLOR"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gradtracer_server", "check"],
+        cwd=project.root,
+        env={**environment, "TERM": "xterm", **variables},
+        stdout=theirs,
+    )
+    os.close(theirs)
+    shown = _all_of(ours)
+    assert process.wait() == 1
+    assert ("\x1b[1;33mZOMBIE_EMBEDDINGS\x1b[0m" in shown) is coloured
+    assert ("\x1b" in shown) is coloured
+
+
+def test_colours_can_be_had_in_a_pipe(
+    project: RunFactory, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.finished()
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b" not in command("check").out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[1;33mZOMBIE_EMBEDDINGS" in command("check").out
+    assert "\x1b" not in command("check", "--output-format", "github").out
+
+
+def _all_of(terminal: int) -> str:
+    """What was written to a pseudo-terminal until its other end closed."""
+    parts: list[bytes] = []
+    try:
+        while part := os.read(terminal, 65536):
+            parts.append(part)
+    except OSError:  # Linux's way to say that the other end is closed
+        pass
+    os.close(terminal)
+    return b"".join(parts).decode()

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 from run_factory import RunFactory
 
 from gradtracer_schemas import FixOffer, LayerRecipe, Recipe, SourceSite
@@ -279,6 +279,11 @@ async def test_resources_hold_runs_and_rules(
         assert json.loads(await read("gradtracer://runs"))["runs"][0]["id"] == run.id
         findings = json.loads(await read(f"gradtracer://runs/{run.id}"))["findings"]
         assert findings[0]["id"] == f"{ZOMBIES}:item_emb@{run.id}"
+        page = await read(f"gradtracer://runs/{run.id}/report")
+        assert page.startswith("<!doctype html>")
+        assert "train.py:10:25" in page
+        with pytest.raises(MCPError, match="no-such-run"):
+            await read("gradtracer://runs/no-such-run/report")
         assert ZOMBIES in await read("gradtracer://rules")
         assert "Looks for" in await read(f"gradtracer://rules/{ZOMBIES}")
 
