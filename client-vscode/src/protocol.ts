@@ -36,6 +36,20 @@ export type DiagnosisType =
   | "SHARD_IMBALANCE"
   | "COMPRESSIBLE";
 
+/** What a row that was removed is looked up as: zeros, or the mean of the rows kept. */
+export type Fallback =
+  | "zero"
+  | "mean";
+
+/** How a number is stored; the integers with a scale and an offset of their own for each row. */
+export type Quantization =
+  | "FP32"
+  | "FP16"
+  | "BF16"
+  | "INT8"
+  | "INT4"
+  | "INT2";
+
 /** How a run ended. */
 export type RunOutcome =
   | "finished"
@@ -362,28 +376,125 @@ export interface InterventionEvent extends Envelope {
   readonly body: Intervention;
 }
 
+/** Some rows of a table, or units of a layer. */
+export interface RowSet {
+  /** How many. */
+  readonly count: number;
+  /**
+   * Base64 of the zlib-compressed bits, row r in bit r % 8 (lowest first) of byte r // 8; empty
+   * in an event that would be too long with it: the file has it.
+   */
+  readonly bitmap?: string;
+}
+
+/** Rows of a table that are stored alike. */
+export interface Tier {
+  /** How these rows are stored. */
+  readonly quantization: Quantization;
+  /** Which rows. */
+  readonly rows: RowSet;
+  /** Their share of the look-ups that were counted. */
+  readonly share_of_look_ups?: number | null;
+}
+
+/** A table narrowed to a rank. */
+export interface Factor {
+  /** Columns kept. */
+  readonly rank: number;
+  /**
+   * Layers it meets in a dot product and is factorised with: all of them become tables of `rank`
+   * columns, and their products the best of that rank. Empty: alone, each look-up is multiplied
+   * back to the full width.
+   */
+  readonly partners?: readonly string[];
+}
+
 /** What happens to one layer. */
 export interface LayerRecipe {
-  /** Storage type: `FP32`, `FP16`, `INT8`, `INT4`. */
-  readonly quantization: string;
-  /** Share of the layer's rows or units removed, 0 to 1. */
+  /** How its numbers are stored, but for rows in `tiers`. */
+  readonly quantization?: Quantization;
+  /** Share of its rows or units removed: of `dropped`, or beside `kept_units`. */
   readonly prune_ratio?: number;
   /** Why, in a sentence. */
   readonly reason?: string;
   /** The original system's score, for its readers; no decision of ours uses it. */
   readonly health_score?: number | null;
+  /** Rows stored otherwise than by `quantization`, most looked up first, no row twice. */
+  readonly tiers?: readonly Tier[];
+  /** Rows removed; the ids of the others are mapped to their new places. */
+  readonly dropped?: RowSet | null;
+  /** What a dropped row is looked up as. */
+  readonly fallback?: Fallback;
+  /** For a table: narrowed to a rank; its rows are then stored as `quantization` says. */
+  readonly factor?: Factor | null;
+  /** For a linear layer: replaced by two, with so many columns between them. */
+  readonly low_rank?: number | null;
+  /** For a linear layer: its outputs that stay; the inputs of what follows go with them. */
+  readonly kept_units?: RowSet | null;
+  /** Shape of the weight it was made for; empty: any. */
+  readonly shape?: readonly number[];
+  /** Bytes of its parameters before. */
+  readonly bytes_before?: number | null;
+  /** Bytes of what takes their place. */
+  readonly bytes_after?: number | null;
+  /** Expected rise of the training loss by this change, from the second-order terms. */
+  readonly predicted_damage?: number | null;
+  /** Share of the quality lost when this layer alone is changed, measured; negative: gained. */
+  readonly measured_damage?: number | null;
+}
+
+/** One of the recipes that no other beats in both bytes and damage. */
+export interface RecipePoint {
+  /** Size of the saved state dict. */
+  readonly bytes: number;
+  /** The metric with all of it applied; null: not measured. */
+  readonly quality?: number | null;
+  /** Expected rise of the training loss, summed over layers. */
+  readonly predicted_damage?: number | null;
+  /** Share of the quality lost with all of it applied; null: not measured. */
+  readonly measured_damage?: number | null;
+  /** As in the recipe. */
+  readonly layers?: Readonly<Record<string, LayerRecipe | null>>;
 }
 
 /** A whole-model recipe. */
 export interface Recipe {
   /** Class name of the model it was made for. */
   readonly model: string;
-  /** By dotted path. */
-  readonly layers: Readonly<Record<string, LayerRecipe>>;
+  /**
+   * By dotted path of a parameter, of a module, by `re:` and a pattern that matches whole paths,
+   * or by `_default`, in this order of precedence; null leaves the layer as it is.
+   */
+  readonly layers: Readonly<Record<string, LayerRecipe | null>>;
   /** Size of the saved state dict before, bytes. */
   readonly bytes_before?: number | null;
-  /** Size after, bytes; measured. */
+  /** Size after, bytes; measured where `measured`, else from the layers' formats. */
   readonly bytes_after?: number | null;
+  /** Name of the quality's metric; larger is better. */
+  readonly metric?: string;
+  /** The metric of the model as it was. */
+  readonly quality_before?: number | null;
+  /** The metric with the recipe applied. */
+  readonly quality_after?: number | null;
+  /** Interval of quality_after / quality_before at `quality_level`, paired where it can be. */
+  readonly quality_interval?: readonly [number, number] | null;
+  /** Level of `quality_interval`. */
+  readonly quality_level?: number;
+  /**
+   * Whether the quality was measured with the recipe applied; false: damage is predicted only.
+   */
+  readonly measured?: boolean;
+  /** Least quality_after / quality_before that was asked for. */
+  readonly floor?: number | null;
+  /** Whether the lower end of the interval is at or above the floor; null: not measured. */
+  readonly floor_held?: boolean | null;
+  /**
+   * Recipes from small to large, each better than all smaller ones; empty in an event that would
+   * be too long with it.
+   */
+  readonly front?: readonly RecipePoint[];
+  /** File that holds it whole, relative to the run's root; empty: none was written. */
+  readonly path?: string;
 }
 
 /** A compression recipe is ready. */

@@ -5,6 +5,7 @@ GradTracerError
 ├── MissingLibrary     a library that a callback, bridge or plot needs is not installed
 ├── NotAModel          what should be located is no module
 ├── NothingToWatch     the model has no layer of a kind that is observed
+├── RecipeError        a compression recipe that is none, or is for another model
 └── UsageError         a command line that cannot be run, or a call that comes too early
 """
 
@@ -29,6 +30,10 @@ class NotAModel(GradTracerError, TypeError):
 
 class NothingToWatch(GradTracerError, TypeError):
     """The object holds nothing that can be observed; the message names what can."""
+
+
+class RecipeError(GradTracerError, ValueError):
+    """A compression recipe cannot be read or does not fit; the message has the field's path."""
 
 
 class UsageError(GradTracerError):

@@ -54,7 +54,16 @@ from gradtracer_schemas.frame import (
 )
 from gradtracer_schemas.intervention import Intervention, MeasuredEffect
 from gradtracer_schemas.observation import Observation
-from gradtracer_schemas.recipe import LayerRecipe, Recipe
+from gradtracer_schemas.recipe import (
+    Factor,
+    Fallback,
+    LayerRecipe,
+    Quantization,
+    Recipe,
+    RecipePoint,
+    RowSet,
+    Tier,
+)
 from gradtracer_schemas.rule import DIAGNOSIS_TYPES, DiagnosisType, Rule
 from gradtracer_schemas.run import (
     FailurePlace,
@@ -88,7 +97,9 @@ __all__ = [
     "Envelope",
     "Event",
     "Evidence",
+    "Factor",
     "FailurePlace",
+    "Fallback",
     "FixOffer",
     "ForeignFrame",
     "FrameError",
@@ -105,8 +116,11 @@ __all__ = [
     "ProbeFaultEvent",
     "Progress",
     "ProgressEvent",
+    "Quantization",
     "Recipe",
     "RecipeEvent",
+    "RecipePoint",
+    "RowSet",
     "Rows",
     "Rule",
     "RunEnded",
@@ -119,6 +133,7 @@ __all__ = [
     "SiteOrigin",
     "SourceFrame",
     "SourceSite",
+    "Tier",
     "UnknownKind",
     "VersionMismatch",
     "decode_connection",
