@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gradtracer.analyzers.manager import FlowManager
     from gradtracer.analyzers.trees import TreeDynamicsTracker
     from gradtracer.audit import AutoFixAuditLogger
+    from gradtracer.auto_fix.averaging import RowAverage
     from gradtracer.bridges import log_to_mlflow, log_to_tensorboard, log_to_wandb
     from gradtracer.callbacks import (
         catboost_callback,
@@ -56,6 +57,7 @@ __all__ = [
     "MissingLibrary",
     "NotAModel",
     "NothingToWatch",
+    "RowAverage",
     "Run",
     "SettingsError",
     "TreeDynamicsTracker",
@@ -85,6 +87,7 @@ _HOMES = {
     "MissingLibrary": ("gradtracer.exceptions", "MissingLibrary"),
     "NotAModel": ("gradtracer.exceptions", "NotAModel"),
     "NothingToWatch": ("gradtracer.exceptions", "NothingToWatch"),
+    "RowAverage": ("gradtracer.auto_fix.averaging", "RowAverage"),
     "Run": ("gradtracer.run", "Run"),
     "SettingsError": ("gradtracer.exceptions", "SettingsError"),
     "TreeDynamicsTracker": ("gradtracer.analyzers.trees", "TreeDynamicsTracker"),
