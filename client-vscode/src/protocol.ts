@@ -429,8 +429,10 @@ export interface LayerRecipe {
   readonly factor?: Factor | null;
   /** For a linear layer: replaced by two, with so many columns between them. */
   readonly low_rank?: number | null;
-  /** For a linear layer: its outputs that stay; the inputs of what follows go with them. */
+  /** For a linear layer: its outputs that stay; what follows names the same in `kept_inputs`. */
   readonly kept_units?: RowSet | null;
+  /** For a linear layer: its inputs that stay. */
+  readonly kept_inputs?: RowSet | null;
   /** Shape of the weight it was made for; empty: any. */
   readonly shape?: readonly number[];
   /** Bytes of its parameters before. */

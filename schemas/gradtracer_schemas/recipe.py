@@ -74,7 +74,9 @@ class LayerRecipe(msgspec.Struct, frozen=True, kw_only=True):
     low_rank: Rank | None = None
     """For a linear layer: replaced by two, with so many columns between them."""
     kept_units: RowSet | None = None
-    """For a linear layer: its outputs that stay; the inputs of what follows go with them."""
+    """For a linear layer: its outputs that stay; what follows names the same in `kept_inputs`."""
+    kept_inputs: RowSet | None = None
+    """For a linear layer: its inputs that stay."""
     shape: list[int] = []
     """Shape of the weight it was made for; empty: any."""
     bytes_before: Count | None = None
