@@ -1,0 +1,173 @@
+"""The table of all comparisons, and what it says of the questions asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from validation.significance import (
+    P_VALUES,
+    Array,
+    Comparison,
+    Pooled,
+    compare,
+    gains,
+    holm,
+    pool,
+)
+
+BASELINE = "off"
+AVERAGE = "average, gated"
+SMALL = 0.05
+
+
+class Row(NamedTuple):
+    """One arm in one setting of one model."""
+
+    model: str
+    setting: str
+    arm: str
+    ndcg: Comparison
+    hit_rate: Comparison
+    adjusted: dict[str, float]
+    """The p-values of `ndcg` after Holm, each kind of test a family over the whole table."""
+    unlike: int
+    """Seeds whose result is not the baseline's: 0 where the arm did nothing."""
+
+
+Records = dict[tuple[str, str, str], dict[int, dict[str, Any]]]
+"""By model, setting and arm, then by seed."""
+
+
+def rows(records: Records) -> list[Row]:
+    """Every arm against the baseline on the seeds that both have; two seeds at least."""
+    found: list[tuple[str, str, str, Comparison, Comparison, int]] = []
+    for (model, setting, arm), after in records.items():
+        before = records.get((model, setting, BASELINE), {})
+        seeds = sorted(after.keys() & before.keys())
+        if arm == BASELINE or len(seeds) < 2:
+            continue
+        a, b = _paired(before, after, seeds)
+        unlike = sum(before[seed]["ranks"] != after[seed]["ranks"] for seed in seeds)
+        found.append((model, setting, arm, compare(a[0], b[0]), compare(a[1], b[1]), unlike))
+    families = {name: holm([getattr(each[3], name) for each in found]) for name in P_VALUES}
+    return [
+        Row(*each[:5], {name: families[name][at] for name in P_VALUES}, each[5])
+        for at, each in enumerate(found)
+    ]
+
+
+def pooled(records: Records, setting: str, arm: str) -> Pooled | None:
+    """`arm` in `setting`, over all models that have it, on the seeds that all of them have."""
+    models = sorted({m for m, s, a in records if (s, a) == (setting, arm)})
+    parts = [(records.get((m, setting, BASELINE), {}), records[m, setting, arm]) for m in models]
+    shared = [set(before) & set(after) for before, after in parts]
+    seeds = sorted(set.intersection(*shared)) if shared else []
+    if len(seeds) < 2:
+        return None
+    pairs: list[tuple[Array, Array]] = []
+    for before, after in parts:
+        a, b = _paired(before, after, seeds)
+        pairs.append((a[0], b[0]))
+    return pool(pairs)
+
+
+def _paired(
+    before: dict[int, dict[str, Any]], after: dict[int, dict[str, Any]], seeds: list[int]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    a, b = ([each[seed]["ranks"] for seed in seeds] for each in (before, after))
+    return gains(a), gains(b)
+
+
+HEAD = (
+    "| model | setting | arm | seeds | NDCG@10 off | on | change [95 %] | HR@10 | d | p seeds t "
+    "| Wilcoxon | p users t | Wilcoxon |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def markdown(found: list[Row], keep: Callable[[Row], bool] = lambda row: True) -> str:
+    """The rows as Markdown; p-values after Holm, bold where the first is below .05."""
+    return "\n".join([HEAD, *(_line(row) for row in found if keep(row))])
+
+
+def _line(row: Row) -> str:
+    ndcg = row.ndcg
+    change = f"{percent(ndcg.gain)} [{percent(ndcg.interval[0])}, {percent(ndcg.interval[1])}]"
+    if not row.unlike:
+        change = "none: the same to the bit"
+    elif row.adjusted["p_seeds_t"] < SMALL:
+        change = f"**{change}**"
+    values = [
+        row.model,
+        row.setting,
+        row.arm,
+        str(ndcg.seeds),
+        f"{ndcg.before:.4f}",
+        f"{ndcg.after:.4f}",
+        change,
+        percent(row.hit_rate.gain),
+        f"{ndcg.effect:+.2f}",
+        *(f"{row.adjusted[name]:.2g}" for name in P_VALUES),
+    ]
+    return "| " + " | ".join(values) + " |"
+
+
+def percent(share: float) -> str:
+    """`+1.4 %`."""
+    return f"{np.round(100 * share, 1) + 0.0:+.1f} %"
+
+
+def verdicts(found: list[Row], records: Records) -> list[str]:
+    """What the table says of the three questions, as sentences."""
+    return [*_proposals(found), _averaging(records), *_harm(found)]
+
+
+def _proposals(found: list[Row]) -> list[str]:
+    told: list[str] = []
+    for row in found:
+        if row.arm == "proposed" and row.setting.startswith("adam"):
+            p = row.adjusted["p_seeds_t"]
+            met = row.ndcg.gain >= 0.1 and p < 0.01
+            told.append(
+                f"{row.model}, {row.setting}, after the proposed training edits: NDCG@10 "
+                f"{percent(row.ndcg.gain)} [{percent(row.ndcg.interval[0])}, "
+                f"{percent(row.ndcg.interval[1])}], p = {p:.2g} after Holm: goal of +10 % at "
+                f"p < .01 {'met' if met else 'missed'}."
+            )
+    return told
+
+
+def _averaging(records: Records) -> str:
+    found = pooled(records, "tuned", AVERAGE)
+    if found is None:
+        return "Averaging, gated, tuned: not measured on two seeds or more."
+    helps = found.gain > 0 and found.p_t < SMALL
+    return (
+        f"Averaging, gated, tuned, pooled over {found.models} models and {found.seeds} seeds: "
+        f"NDCG@10 {percent(found.gain)} [{percent(found.interval[0])}, "
+        f"{percent(found.interval[1])}], p = {found.p_t:.2g} (t), {found.p_wilcoxon:.2g} "
+        f"(Wilcoxon): {'a gain' if helps else 'no gain that could be told from chance'}."
+    )
+
+
+def _harm(found: list[Row]) -> list[str]:
+    told: list[str] = []
+    for arm in sorted({row.arm for row in found}):
+        of = [row for row in found if row.arm == arm]
+        below = [row for row in of if row.ndcg.gain < 0]
+        sure = [row for row in below if row.adjusted["p_seeds_t"] < SMALL]
+        maybe = [row for row in below if row.ndcg.p_seeds_t < SMALL]
+        better = [row for row in of if row.ndcg.gain > 0 and row.adjusted["p_seeds_t"] < SMALL]
+        idle = sum(not row.unlike for row in of)
+        told.append(
+            f"{arm}: of {len(of)} settings significantly below off {len(sure)}{_names(sure)}, "
+            f"before Holm {len(maybe)}{_names(maybe)}; significantly above {len(better)}"
+            f"{_names(better)}; without any effect {idle}."
+        )
+    return told
+
+
+def _names(of: list[Row]) -> str:
+    return f" ({'; '.join(f'{row.model}, {row.setting}' for row in of)})" if of else ""

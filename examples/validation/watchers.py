@@ -1,0 +1,119 @@
+"""What an arm puts beside a training: GradTracer watching, and the average of the rows."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import gradtracer
+from gradtracer_schemas import (
+    Diagnosis,
+    DiagnosisClearedEvent,
+    DiagnosisRaisedEvent,
+    DiagnosisUpdatedEvent,
+    Event,
+    InterventionEvent,
+    decode_event,
+)
+from validation.plans import Plan
+
+
+class Watched:
+    """`gradtracer.watch`, with a report at the end of each epoch and at no other time.
+
+    Reports at times of the clock would act at other steps in another run of the same seed. Every
+    step is followed, as these trainings are short: a thousand steps see what ten thousand do at the
+    default interval.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan, **settings: Any
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._run = gradtracer.watch(
+            model,
+            optimizer=optimizer,
+            track_interval=1,
+            folder=self._folder.name,
+            publish=False,
+            report_seconds=1e6,
+            **settings,
+        )
+
+    def stepped(self) -> None:
+        """The optimizer's own hooks have told."""
+
+    def epoch_ended(self, loss: float, ndcg: float) -> None:
+        self._run.log(loss=loss, validation_ndcg_at_10=ndcg)
+        if not self._run.flush():
+            raise RuntimeError("GradTracer did not report: its arm cannot be told from another")
+
+    def finish(self) -> list[Event]:
+        """End the run; what its journal says."""
+        self._run.finish()
+        (journal,) = Path(self._folder.name).rglob("events.jsonl")
+        events = [decode_event(line) for line in journal.read_bytes().split(b"\n") if line]
+        self._folder.cleanup()
+        return events
+
+
+def holding(events: list[Event]) -> list[Diagnosis]:
+    """Diagnoses that hold at the end."""
+    held: dict[str, Diagnosis] = {}
+    for event in events:
+        if isinstance(event, DiagnosisRaisedEvent | DiagnosisUpdatedEvent):
+            held[event.body.id] = event.body
+        elif isinstance(event, DiagnosisClearedEvent):
+            held.pop(event.body.id, None)
+    return list(held.values())
+
+
+def interventions(events: list[Event]) -> dict[str, Any]:
+    """How often auto-fix acted or stopped, on how many rows at most, and how strongly."""
+    told = [event.body for event in events if isinstance(event, InterventionEvent)]
+    acting = [each for each in told if each.action == "shrink-updates"]
+    return {
+        "acted": len(acting),
+        "stopped": sum(each.action == "stop" for each in told),
+        "rows": max((each.rows for each in acting), default=0),
+        "scale": round(min((each.mean_scale for each in acting), default=1.0), 4),
+    }
+
+
+class RowAverage:
+    """Average of each embedding row over the steps that touch it, beside the training.
+
+    n += 1, rho = max(.005, 10 / (n + 10)), a += rho (w - a). A row with a gradient is touched.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._tables = [each.weight for each in model.modules() if isinstance(each, nn.Embedding)]
+        self._averages = [weight.detach().clone() for weight in self._tables]
+        self._counts = [weight.new_zeros(len(weight), 1) for weight in self._tables]
+        optimizer.register_step_post_hook(self._after_step)
+
+    @torch.no_grad()
+    def _after_step(self, *_: object) -> None:
+        for weight, average, count in zip(self._tables, self._averages, self._counts, strict=True):
+            if weight.grad is None:
+                continue
+            touched = weight.grad.any(dim=1, keepdim=True)
+            count += touched
+            average.lerp_(weight, touched * (10.0 / (count + 10.0)).clamp_min(0.005))
+
+    def serve(self) -> None:
+        self._exchange()
+
+    def resume(self) -> None:
+        self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for weight, average in zip(self._tables, self._averages, strict=True):
+            kept = weight.clone()
+            weight.copy_(average)
+            average.copy_(kept)
