@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test editors lint vsix bench bench-sites bench-vscode generate clean help npm-test npm-missing vscode
+.PHONY: setup demo test editors lint vsix bench bench-sites bench-vscode validate-autofix generate clean help npm-test npm-missing vscode
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it
 
@@ -57,6 +57,9 @@ bench-sites: $(INSTALLED)  ## Print how many layers of RecBole, DeepCTR-Torch an
 
 bench-vscode: $(INSTALLED) $(NODE_INSTALLED) vscode
 	$(BIN)/pytest -q -s tests/e2e/vscode/measure.py
+
+validate-autofix: $(INSTALLED)  ## Train with and without Auto-Fix and test the difference; hours, goes on where it was stopped
+	$(BIN)/python examples/validate_autofix.py --jobs $(WORKERS)
 
 generate: $(INSTALLED)  ## Write the JSON Schema and the client's types anew
 	$(BIN)/python schemas/generate.py

@@ -32,7 +32,7 @@ import movielens
 from validation import films
 from validation.arms import ARMS, GROUPS, Record, original
 from validation.models import MODELS
-from validation.plans import SETTINGS
+from validation.plans import SETTINGS, NotTuned, Plan
 from validation.results import Results
 from validation.search import GRIDS, search
 from validation.tables import Records, markdown, rows, verdicts
@@ -73,23 +73,21 @@ def load(data: str) -> films.Films:
 
 def wanted(args: argparse.Namespace, results: Results, source: str) -> Iterator[Job]:
     """Jobs whose results are not there yet, seed by seed, so that any stop leaves whole seeds."""
-    names = [(model, setting) for model in MODELS for setting in SETTINGS]
+    plans = planned(args.only)
     most = max(args.seeds, args.averaging_seeds)
     for seed in range(FIRST_SEED, FIRST_SEED + most):
         for arms in GROUPS:
-            for model, setting in names:
+            for (model, setting), plan in plans.items():
                 enough = args.averaging_seeds if "average" in arms and setting == "tuned" else 0
                 chosen = [arm for arm in arms if _chosen(args.only, model, setting, arm)]
                 if not chosen or seed >= FIRST_SEED + max(args.seeds, enough):
                     continue
-                plan = SETTINGS[setting](model)
                 keys = [(model, setting, arm, seed) for arm in chosen]
                 if any(results.get(key, plan, source) is None for key in keys):
                     yield Job(model, setting, arms, (seed,), args.data)
-    for model, setting in names:
+    for (model, setting), plan in plans.items():
         if not _chosen(args.only, model, setting, "original"):
             continue
-        plan = SETTINGS[setting](model)
         seeds = tuple(
             seed
             for seed in range(FIRST_SEED, FIRST_SEED + args.seeds)
@@ -97,6 +95,20 @@ def wanted(args: argparse.Namespace, results: Results, source: str) -> Iterator[
         )
         if seeds:
             yield Job(model, setting, ("original",), seeds, args.data)
+
+
+def planned(only: list[str]) -> dict[tuple[str, str], Plan]:
+    """The plan of every chosen model and setting; says which are left out, and why."""
+    plans: dict[tuple[str, str], Plan] = {}
+    for model in MODELS:
+        for setting, plan in SETTINGS.items():
+            if not any(_chosen(only, model, setting, arm) for arm in ARMS):
+                continue
+            try:
+                plans[model, setting] = plan(model)
+            except NotTuned as error:
+                print(f"left out: {model}, {setting}: {error}")
+    return plans
 
 
 def _chosen(patterns: list[str], model: str, setting: str, arm: str) -> bool:
@@ -141,12 +153,13 @@ def _keep(answers: Iterator[Answer], results: Results, source: str, count: int) 
 def gathered(results: Results, source: str, only: list[str]) -> Records:
     """Valid results, in the order of the table."""
     found: Records = {}
+    plans = planned(only)
     for record in results:
         model, setting, arm, seed = (record[n] for n in ("model", "setting", "arm", "seed"))
-        if model not in MODELS or setting not in SETTINGS or arm not in ARMS:
+        plan = plans.get((model, setting))
+        if plan is None or arm not in ARMS:
             continue
-        key = (model, setting, arm, seed)
-        valid = results.get(key, SETTINGS[setting](model), source) is not None
+        valid = results.get((model, setting, arm, seed), plan, source) is not None
         if valid and (arm == "off" or _chosen(only, model, setting, arm)):
             found.setdefault((model, setting, arm), {})[seed] = record
     places = [list(MODELS), list(SETTINGS), ARMS]

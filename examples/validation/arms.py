@@ -12,7 +12,7 @@ from validation.films import Films
 from validation.plans import Plan
 from validation.proposals import proposed
 from validation.training import Kept, train
-from validation.watchers import RowAverage, Watched, holding, interventions
+from validation.watchers import TableAverages, Watched, holding, interventions
 
 ROUNDS = 3
 """Trainings that may follow one another, each with what the last one's diagnoses propose."""
@@ -32,7 +32,7 @@ def _record(kept: Kept, seconds: float, **notes: Any) -> Record:
 
 def _off(plan: Plan, films: Films, seed: int) -> dict[str, Record]:
     """One training; what its average serves, always or where validation prefers it."""
-    done = train(plan, films, seed, average=RowAverage)
+    done = train(plan, films, seed, average=TableAverages)
     assert done.averaged is not None
     better = done.averaged.validation > done.trained.validation
     gated = done.averaged if better else done.trained

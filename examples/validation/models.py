@@ -13,13 +13,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from validation.films import Films
-
-BATCH = 2_048
-_STD = 0.1
+from validation.plans import Plan
 
 
 class Recommender(nn.Module):
     """What the training loop needs of a model."""
+
+    usual_batch: int
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.batch = plan.batch or self.usual_batch
+        self.std = plan.std
+
+    def table(self, rows: int, dim: int) -> nn.Embedding:
+        made = nn.Embedding(rows, dim, padding_idx=0)
+        nn.init.normal_(made.weight, std=self.std)
+        with torch.no_grad():
+            made.weight[0] = 0
+        return made
 
     def batches(self, g: torch.Generator) -> Iterator[Tensor]:
         raise NotImplementedError
@@ -32,34 +44,28 @@ class Recommender(nn.Module):
         raise NotImplementedError
 
 
-def table(rows: int, dim: int) -> nn.Embedding:
-    made = nn.Embedding(rows, dim, padding_idx=0)
-    nn.init.normal_(made.weight, std=_STD)
-    with torch.no_grad():
-        made.weight[0] = 0
-    return made
-
-
 class Factorization(Recommender):
     """Dot product of two embeddings; binary cross-entropy with two negatives for each film."""
 
     negatives = 2
+    usual_batch = 2_048
 
-    def __init__(self, films: Films, dim: int) -> None:
-        super().__init__()
+    def __init__(self, films: Films, plan: Plan) -> None:
+        super().__init__(plan)
+        dim = plan.dim
         self.pairs, self.num_items = films.train, films.num_items
-        self.user_emb = table(films.num_users, dim)
-        self.item_emb = table(films.num_items, dim)
+        self.user_emb = self.table(films.num_users, dim)
+        self.item_emb = self.table(films.num_items, dim)
 
     def batches(self, g: torch.Generator) -> Iterator[Tensor]:
-        yield from self.pairs[torch.randperm(len(self.pairs), generator=g)].split(BATCH)
+        yield from self.pairs[torch.randperm(len(self.pairs), generator=g)].split(self.batch)
 
     def logits(self, batch: Tensor, g: torch.Generator) -> Tensor:
         """`[b, 1 + negatives]`, the film that was met first."""
         users, films = batch.unbind(1)
         drawn = torch.randint(1, self.num_items, (len(users), self.negatives), generator=g)
         items = self.item_emb(torch.cat([films.unsqueeze(1), drawn], dim=1))
-        return torch.bmm(items, self.user_emb(users).unsqueeze(2)).squeeze(2)
+        return (items * self.user_emb(users).unsqueeze(1)).sum(dim=2)
 
     def loss(self, batch: Tensor, g: torch.Generator) -> Tensor:
         logits = self.logits(batch, g)
@@ -82,18 +88,19 @@ class RankedFactorization(Factorization):
 
 
 class TwoTower(Recommender):
-    """A user's id and 20 of the films met before against a film; softmax in the batch, log Q off."""
+    """A user's id and 20 films met before against a film; softmax in the batch less log Q."""
 
     history = 20
-    batch = 512
+    usual_batch = 512
     temperature = 0.1
 
-    def __init__(self, films: Films, dim: int) -> None:
-        super().__init__()
+    def __init__(self, films: Films, plan: Plan) -> None:
+        super().__init__(plan)
+        dim = plan.dim
         self.pairs, self.num_items = films.train, films.num_items
-        self.user_emb = table(films.num_users, dim)
-        self.item_emb = table(films.num_items, dim)
-        self.history_emb = table(films.num_items, dim)
+        self.user_emb = self.table(films.num_users, dim)
+        self.item_emb = self.table(films.num_items, dim)
+        self.history_emb = self.table(films.num_items, dim)
         self.user_mlp = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
         self.item_mlp = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
         users, items = films.train.unbind(1)
@@ -143,14 +150,15 @@ class Sequential(Recommender):
     """
 
     length = 50
-    batch = 128
+    usual_batch = 128
 
-    def __init__(self, films: Films, dim: int) -> None:
-        super().__init__()
+    def __init__(self, films: Films, plan: Plan) -> None:
+        super().__init__(plan)
+        dim = plan.dim
         self.num_items = films.num_items
-        self.item_emb = table(films.num_items, dim)
+        self.item_emb = self.table(films.num_items, dim)
         self.place_emb = nn.Embedding(self.length, dim)
-        nn.init.normal_(self.place_emb.weight, std=_STD)
+        nn.init.normal_(self.place_emb.weight, std=self.std)
         self.norm_1, self.norm_2, self.norm_3 = (nn.LayerNorm(dim) for _ in range(3))
         self.qkv = nn.Linear(dim, 3 * dim)
         self.wide, self.narrow = nn.Linear(dim, dim), nn.Linear(dim, dim)

@@ -11,6 +11,10 @@ from typing import Any
 TUNED = Path(__file__).with_name("tuned.json")
 
 
+class NotTuned(Exception):
+    """No search is recorded for a model and optimizer; the message says how to make one."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that a training needs beside the data and the seed."""
@@ -26,20 +30,32 @@ class Plan:
     dim: int = 32
     noise: float = 0.0
     """Share of the training items that are replaced at random."""
+    std: float = 0.1
+    """Standard deviation that the tables begin with; PyTorch's own is 1."""
+    batch: int = 0
+    """Examples in a step; 0 leaves it to the model."""
 
     def described(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def tuned_plan(model: str, optimizer: str = "AdamW") -> Plan:
-    """What the recorded search chose."""
-    found = json.loads(TUNED.read_text(encoding="utf-8"))["chosen"][f"{model} {optimizer}"]
-    return Plan(model, optimizer, **found)
+    """What the recorded search chose. Raises NotTuned."""
+    name = f"{model} {optimizer}"
+    chosen = json.loads(TUNED.read_text(encoding="utf-8"))["chosen"]
+    if name not in chosen:
+        raise NotTuned(f'not tuned: python examples/validate_autofix.py --search "{name}"')
+    return Plan(model, optimizer, **chosen[name])
 
 
 def untuned(lr: float) -> Callable[[str], Plan]:
-    """Adam as it comes, no weight decay, 20 epochs and the last one kept."""
-    return lambda model: Plan(model, "Adam", lr, 0.0, epochs=20, patience=0)
+    """As it comes: Adam, no weight decay, PyTorch's own tables, 20 epochs and the last one kept."""
+
+    def plan(model: str) -> Plan:
+        batch = 1_024 if model.startswith("mf") else 0
+        return Plan(model, "Adam", lr, 0.0, epochs=20, patience=0, std=1.0, batch=batch)
+
+    return plan
 
 
 def noisy(share: float) -> Callable[[str], Plan]:

@@ -96,7 +96,7 @@ def _line(row: Row) -> str:
     ndcg = row.ndcg
     change = f"{percent(ndcg.gain)} [{percent(ndcg.interval[0])}, {percent(ndcg.interval[1])}]"
     if not row.unlike:
-        change = "none: the same to the bit"
+        change = "none: same ranks"
     elif row.adjusted["p_seeds_t"] < SMALL:
         change = f"**{change}**"
     values = [

@@ -60,29 +60,28 @@ def train(
     seed: int,
     *,
     watch: Callable[[nn.Module, torch.optim.Optimizer, Plan], Watcher] | None = None,
-    average: Callable[[nn.Module, torch.optim.Optimizer], Averaging] | None = None,
+    average: Callable[[nn.Module], Averaging] | None = None,
 ) -> Outcome:
     """Train and evaluate `plan`."""
     started = time.perf_counter()
     torch.manual_seed(seed)
     g = torch.Generator().manual_seed(seed)
     films = films.with_noise(plan.noise, torch.Generator().manual_seed(seed))
-    model = MODELS[plan.model](films, plan.dim)
+    model = MODELS[plan.model](films, plan)
     built = getattr(torch.optim, plan.optimizer)
-    optimizer = built(model.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
+    optimizer = built(model.parameters(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
     watcher = None if watch is None else watch(model, optimizer, plan)
-    averaging = None if average is None else average(model, optimizer)
+    averaging = None if average is None else average(model)
     trained = averaged = None
     for epoch in range(1, plan.epochs + 1):
         loss = _epoch(model, optimizer, g, watcher)
-        now = _evaluate(model, films, epoch)
-        trained = _better(trained, now, plan.patience)
+        now, trained = _evaluate(model, films, epoch, trained, plan.patience)
         if averaging is not None:
             averaging.serve()
-            averaged = _better(averaged, _evaluate(model, films, epoch), plan.patience)
+            _, averaged = _evaluate(model, films, epoch, averaged, plan.patience)
             averaging.resume()
         if watcher is not None:
-            watcher.epoch_ended(loss, now.validation)
+            watcher.epoch_ended(loss, now)
         if plan.patience and epoch - trained.epoch >= plan.patience:
             break
     assert trained is not None
@@ -108,28 +107,29 @@ def _epoch(
     return float(torch.stack(losses).mean())
 
 
-def _better(before: Kept | None, now: Kept, patience: int) -> Kept:
-    if before is None or not patience or now.validation > before.validation:
-        return now
-    return before
-
-
 @torch.no_grad()
-def _evaluate(model: Recommender, films: Films, epoch: int) -> Kept:
-    """Rank the held-out films among all that the user did not meet in training."""
+def _evaluate(
+    model: Recommender, films: Films, epoch: int, before: Kept | None, patience: int
+) -> tuple[float, Kept]:
+    """Validation NDCG@10 now, and what is kept: the best, or the last without patience.
+
+    The held-out films are ranked among all that the user did not meet in training.
+    """
     model.eval()
     scores = model.score_all()
     scores[films.train[:, 0], films.train[:, 1]] = -torch.inf
     scores[:, 0] = -torch.inf  # the padding row is no film
     scores = scores[films.users]
-    validation = _ranks(scores, films.validation)
-    return Kept(ndcg(validation), _ranks(scores, films.test).tolist(), epoch)
+    validation = ndcg(_ranks(scores, films.validation))
+    if before is not None and patience and validation <= before.validation:
+        return validation, before
+    return validation, Kept(validation, _ranks(scores, films.test).tolist(), epoch)
 
 
 def _ranks(scores: Tensor, items: Tensor) -> Tensor:
     target = scores.gather(1, items.unsqueeze(1))
     # What is not lower stands ahead, so that ties and NaN never flatter the model.
-    return ((~(scores < target)).sum(dim=1) - 1).clamp_max(K)
+    return (torch.count_nonzero(~(scores < target), dim=1) - 1).clamp_max(K)
 
 
 def ndcg(ranks: Tensor) -> float:

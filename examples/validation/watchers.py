@@ -17,6 +17,7 @@ from gradtracer_schemas import (
     DiagnosisUpdatedEvent,
     Event,
     InterventionEvent,
+    ProbeFaultEvent,
     decode_event,
 )
 from validation.plans import Plan
@@ -58,6 +59,9 @@ class Watched:
         (journal,) = Path(self._folder.name).rglob("events.jsonl")
         events = [decode_event(line) for line in journal.read_bytes().split(b"\n") if line]
         self._folder.cleanup()
+        for event in events:
+            if isinstance(event, ProbeFaultEvent):
+                raise RuntimeError(f"{event.body.layer}: {event.body.message}")
         return events
 
 
@@ -84,36 +88,20 @@ def interventions(events: list[Event]) -> dict[str, Any]:
     }
 
 
-class RowAverage:
-    """Average of each embedding row over the steps that touch it, beside the training.
+class TableAverages:
+    """`gradtracer.RowAverage` of every table, with its defaults."""
 
-    n += 1, rho = max(.005, 10 / (n + 10)), a += rho (w - a). A row with a gradient is touched.
-    """
-
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self._tables = [each.weight for each in model.modules() if isinstance(each, nn.Embedding)]
-        self._averages = [weight.detach().clone() for weight in self._tables]
-        self._counts = [weight.new_zeros(len(weight), 1) for weight in self._tables]
-        optimizer.register_step_post_hook(self._after_step)
-
-    @torch.no_grad()
-    def _after_step(self, *_: object) -> None:
-        for weight, average, count in zip(self._tables, self._averages, self._counts, strict=True):
-            if weight.grad is None:
-                continue
-            touched = weight.grad.any(dim=1, keepdim=True)
-            count += touched
-            average.lerp_(weight, touched * (10.0 / (count + 10.0)).clamp_min(0.005))
+    def __init__(self, model: nn.Module) -> None:
+        self._averages = [
+            gradtracer.RowAverage(each)
+            for each in model.modules()
+            if isinstance(each, nn.Embedding)
+        ]
 
     def serve(self) -> None:
-        self._exchange()
+        for each in self._averages:
+            each.swap()
 
     def resume(self) -> None:
-        self._exchange()
-
-    @torch.no_grad()
-    def _exchange(self) -> None:
-        for weight, average in zip(self._tables, self._averages, strict=True):
-            kept = weight.clone()
-            weight.copy_(average)
-            average.copy_(kept)
+        for each in self._averages:
+            each.restore()
