@@ -68,7 +68,7 @@ clean:  ## Remove what these targets made, except runs under .gradtracer
 	rm -rf $(VENV) node_modules client-vscode/out client-vscode/dist build dist .pytest_cache .ruff_cache .hypothesis
 
 help:  ## Say what each target does
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
 
 npm-test: $(NODE_INSTALLED)
 	npm test --loglevel=error

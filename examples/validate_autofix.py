@@ -35,7 +35,7 @@ from validation.models import MODELS
 from validation.plans import SETTINGS, NotTuned, Plan
 from validation.results import Results
 from validation.search import GRIDS, search
-from validation.tables import Records, markdown, rows, verdicts
+from validation.tables import Records, markdown, rows, summary, verdicts
 
 FIRST_SEED = 100
 """Seeds below were looked at while this was written."""
@@ -177,7 +177,8 @@ def report(records: Records, folder: Path, plot: str) -> None:
     if not found:
         print("no arm has two seeds beside its baseline yet: nothing to compare")
         return
-    text = "\n".join([markdown(found), "", *(f"- {line}" for line in verdicts(found, records))])
+    said = "\n".join(f"- {line}" for line in verdicts(found, records))
+    text = "\n\n".join([summary(found), said, markdown(found)])
     print(text)
     (folder / "table.md").write_text(text + "\n", encoding="utf-8")
     raw: list[dict[str, Any]] = [

@@ -34,11 +34,11 @@ class Original:
             if isinstance(each, nn.Embedding)
         ]
 
-    def stepped(self) -> None:
+    def stepped(self, loss: torch.Tensor) -> None:
         for tracker in self._trackers:
             tracker.step()
 
-    def epoch_ended(self, loss: float, ndcg: float) -> None:
+    def epoch_ended(self, ndcg: float) -> None:
         pass
 
 

@@ -114,6 +114,32 @@ def _line(row: Row) -> str:
     return "| " + " | ".join(values) + " |"
 
 
+def summary(found: list[Row]) -> str:
+    """A line for each model and setting, a column for each arm: change of NDCG@10 in %, 95 %.
+
+    Bold where the t-test over seeds is below .05 after Holm; `same` where the arm changed nothing.
+    """
+    arms = list(dict.fromkeys(row.arm for row in found))
+    lines: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in found:
+        lines.setdefault((row.model, row.setting), {})[row.arm] = row
+    head = ["model", "setting", "off", *arms]
+    told = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for (model, setting), of in lines.items():
+        base = next(iter(of.values())).ndcg.before
+        cells = [_cell(of[arm]) if arm in of else "" for arm in arms]
+        told.append("| " + " | ".join([model, setting, f"{base:.4f}", *cells]) + " |")
+    return "\n".join(told)
+
+
+def _cell(row: Row) -> str:
+    if not row.unlike:
+        return "same"
+    low, high = (np.round(100 * bound, 1) + 0.0 for bound in row.ndcg.interval)
+    cell = f"{np.round(100 * row.ndcg.gain, 1) + 0.0:+.1f} [{low:.1f}, {high:.1f}]"
+    return f"**{cell}**" if row.adjusted["p_seeds_t"] < SMALL else cell
+
+
 def percent(share: float) -> str:
     """`+1.4 %`."""
     return f"{np.round(100 * share, 1) + 0.0:+.1f} %"

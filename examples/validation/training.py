@@ -19,11 +19,11 @@ K = 10
 class Watcher(Protocol):
     """What an arm puts beside the training."""
 
-    def stepped(self) -> None:
-        """An optimizer step is done."""
+    def stepped(self, loss: Tensor) -> None:
+        """An optimizer step is done; the loss of its batch."""
 
-    def epoch_ended(self, loss: float, ndcg: float) -> None:
-        """An epoch is done and validated."""
+    def epoch_ended(self, ndcg: float) -> None:
+        """An epoch is done; its validation NDCG@10."""
 
 
 class Averaging(Protocol):
@@ -74,14 +74,14 @@ def train(
     averaging = None if average is None else average(model)
     trained = averaged = None
     for epoch in range(1, plan.epochs + 1):
-        loss = _epoch(model, optimizer, g, watcher)
+        _epoch(model, optimizer, g, watcher)
         now, trained = _evaluate(model, films, epoch, trained, plan.patience)
         if averaging is not None:
             averaging.serve()
             _, averaged = _evaluate(model, films, epoch, averaged, plan.patience)
             averaging.resume()
         if watcher is not None:
-            watcher.epoch_ended(loss, now)
+            watcher.epoch_ended(now)
         if plan.patience and epoch - trained.epoch >= plan.patience:
             break
     assert trained is not None
@@ -93,18 +93,15 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     g: torch.Generator,
     watcher: Watcher | None,
-) -> float:
+) -> None:
     model.train()
-    losses: list[Tensor] = []
     for batch in model.batches(g):
         loss = model.loss(batch, g)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.detach())
         if watcher is not None:
-            watcher.stepped()
-    return float(torch.stack(losses).mean())
+            watcher.stepped(loss.detach())
 
 
 @torch.no_grad()

@@ -45,11 +45,11 @@ class Watched:
             **settings,
         )
 
-    def stepped(self) -> None:
-        """The optimizer's own hooks have told."""
+    def stepped(self, loss: torch.Tensor) -> None:
+        self._run.log(loss=loss)
 
-    def epoch_ended(self, loss: float, ndcg: float) -> None:
-        self._run.log(loss=loss, validation_ndcg_at_10=ndcg)
+    def epoch_ended(self, ndcg: float) -> None:
+        self._run.log(validation_ndcg_at_10=ndcg)
         if not self._run.flush():
             raise RuntimeError("GradTracer did not report: its arm cannot be told from another")
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from validation.significance import compare, gains, holm, pool
-from validation.tables import Records, markdown, pooled, rows, verdicts
+from validation.tables import Records, markdown, pooled, rows, summary, verdicts
 
 
 def draws(seed: int, seeds: int, users: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
@@ -125,6 +125,21 @@ def test_an_arm_that_did_nothing_is_said_to_have_done_nothing() -> None:
     text = markdown(rows(table(0)))
     assert "none: same ranks" in text
     assert "none" not in markdown(rows(table(1)))
+
+
+def test_the_summary_has_a_line_for_each_setting_and_a_column_for_each_arm() -> None:
+    records = table(2)
+    records["mf-bce", "adam 1e-2", "auto_fix"] = records["mf-bce", "adam 1e-2", "off"]
+    for arm in ("off", "auto_fix"):
+        records["mf-bpr", "tuned", arm] = table(0)["mf-bce", "adam 1e-2", "off"]
+    head, rule, first, second = summary(rows(records)).splitlines()
+    assert head == "| model | setting | off | proposed | auto_fix |"
+    assert rule == "|---|---|---|---|---|"
+    gain = next(row for row in rows(records) if row.arm == "proposed").ndcg.gain
+    assert f"| **{100 * gain:+.1f} [" in first
+    assert first.endswith("]** | same |")
+    assert second.startswith("| mf-bpr | tuned | 0.")
+    assert second.endswith(" |  | same |")
 
 
 def test_arms_are_compared_on_the_seeds_that_both_have() -> None:
