@@ -376,6 +376,29 @@ export interface InterventionEvent extends Envelope {
   readonly body: Intervention;
 }
 
+/** A setting of the run was changed while it went on. */
+export interface Controlled {
+  /** Id of the request. */
+  readonly request: string;
+  /** Who asked. */
+  readonly sender: string;
+  /** `auto_fix` or `track_interval`. */
+  readonly setting: string;
+  /** Its value from now on. */
+  readonly value: boolean | number;
+  /** Layers for which it was another before, at most 64. */
+  readonly layers: readonly string[];
+  /** Why, as the sender said. */
+  readonly reason?: string;
+}
+
+/** A setting was changed from outside while the run went on. */
+export interface ControlEvent extends Envelope {
+  readonly kind: "control";
+  /** Which setting, by whom, to what. */
+  readonly body: Controlled;
+}
+
 /** Some rows of a table, or units of a layer. */
 export interface RowSet {
   /** How many. */
@@ -575,6 +598,10 @@ export interface Connection {
   readonly events: string;
   /** CURVE public key of the PUB socket, Z85, 40 characters. */
   readonly server_key: string;
+  /** Endpoint of the ROUTER socket that takes requests; empty when the run takes none. */
+  readonly control?: string;
+  /** CURVE public key of that socket, another than `server_key`: who reads may not yet steer. */
+  readonly control_key?: string;
 }
 
 /** Any event; `kind` tells which. A reader skips a kind it does not know. */
@@ -587,6 +614,7 @@ export type Event =
   | DiagnosisUpdatedEvent
   | DiagnosisClearedEvent
   | InterventionEvent
+  | ControlEvent
   | RecipeEvent
   | ProbeFaultEvent
   | RunEndedEvent;

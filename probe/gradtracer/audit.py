@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gradtracer.project import FOLDER, main_script, project_root
+from gradtracer_schemas import Controlled
 
 _log = logging.getLogger("gradtracer")
 
@@ -56,6 +57,21 @@ class AutoFixAuditLogger:
             **more,
         }
         self.interventions.append(event)
+        self._append(event)
+
+    def log_control(self, step: int, change: Controlled) -> None:
+        """Record that a setting was changed from outside while the run went on."""
+        self._append(
+            {
+                "timestamp": datetime.now(UTC).isoformat(),
+                "run_id": self.run_id,
+                "step": step,
+                "type": "control",
+                **msgspec.to_builtins(change),
+            }
+        )
+
+    def _append(self, event: dict[str, Any]) -> None:
         if not self._writable:
             return
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from gradtracer.controlling import Controlling
 from gradtracer.transport.stream import EventStream
 from gradtracer_schemas import Progress, ProgressEvent, RunEnded, RunEndedEvent
 
@@ -21,6 +22,7 @@ _log = logging.getLogger("gradtracer")
 _TICK_SECONDS = 0.1
 _FINISH_SECONDS = 20.0
 _AGE_SHARE = 1 / 200
+_ASKED_COST = 10
 
 
 class Tracker(Protocol):
@@ -47,6 +49,7 @@ class Reporting:
     def __init__(self, run: Run, stream: EventStream) -> None:
         self._run = run
         self._stream = stream
+        self._controlling = Controlling(run)
         self._ending: RunEnded | None = None
         self._requests: list[threading.Event] = []
         self._began = self._last_time = time.monotonic()
@@ -72,26 +75,34 @@ class Reporting:
             _log.warning("the last report is not written after %.0f s: given up", _FINISH_SECONDS)
 
     def _work(self) -> None:
-        self._stream.open(publish=self._run.settings.publish)
+        settings = self._run.settings
+        self._stream.open(publish=settings.publish, control=settings.control)
         try:
             self._report_until_end()
         except Exception:
             self._run.fault("", "reporting stopped")
         finally:
             while self._ending is None:
-                self._stream.drain(_TICK_SECONDS)
+                self._turn()
             self._stream.drain(0)
             ended = msgspec.structs.replace(self._ending, lost=self._stream.lost)
             self._run.emit(RunEndedEvent, ended)
             self._stream.close()
 
+    def _turn(self) -> None:
+        """Write what was queued, and answer what was asked."""
+        self._stream.drain(_TICK_SECONDS)
+        self._stream.serve(self._controlling.carry_out, self._run.step)
+
     def _report_until_end(self) -> None:
         settings = self._run.settings
-        due = self._began + settings.report_seconds
+        due = soonest = self._began + settings.report_seconds
         while self._ending is None:
-            self._stream.drain(_TICK_SECONDS)
+            self._turn()
             requests, self._requests = self._requests, []
             now = time.monotonic()
+            if self._controlling.wants_report:
+                due, self._controlling.wants_report = min(due, soonest), False
             if now < due and not requests:
                 continue
             # Waiting for other ranks is no work of ours: it does not count as cost.
@@ -102,6 +113,8 @@ class Reporting:
             for done in requests:
                 done.set()
             cost = time.monotonic() - now
+            # One that is asked for comes early, and still leaves the processor to the training.
+            soonest = time.monotonic() + max(settings.report_seconds, _ASKED_COST * cost)
             due = time.monotonic() + max(
                 settings.report_seconds,
                 (now - self._began) * _AGE_SHARE,

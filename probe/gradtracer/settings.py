@@ -31,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Folder to hold `.gradtracer`; by default the script's project (see `run.project_root`)."""
     publish: bool = True
     """False: journal only, no socket."""
+    control: bool = True
+    """False: nobody may change the run while it goes on."""
     track_interval: Annotated[int, msgspec.Meta(ge=1)] = 10
     """Share of steps whose gradients are followed is 1/track_interval, in bursts of consecutive
     steps. Exposure is counted at every step all the same."""

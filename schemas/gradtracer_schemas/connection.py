@@ -39,6 +39,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """Endpoint of the PUB socket, `tcp://127.0.0.1:PORT`."""
     server_key: str
     """CURVE public key of the PUB socket, Z85, 40 characters."""
+    control: str = ""
+    """Endpoint of the ROUTER socket that takes requests; empty when the run takes none."""
+    control_key: str = ""
+    """CURVE public key of that socket, another than `server_key`: who reads may not yet steer."""
 
 
 def decode_connection(content: bytes, *, allow_remote: bool = False) -> Connection:
@@ -64,12 +68,18 @@ def decode_connection(content: bytes, *, allow_remote: bool = False) -> Connecti
             "expected a server_key of 40 Z85 characters, "
             f"got {len(connection.server_key)} characters; start the training again"
         )
-    if not allow_remote and not is_loopback(connection.events):
+    if connection.control and not _Z85_KEY.fullmatch(connection.control_key):
         raise ConnectionFileError(
-            "expected a loopback endpoint such as tcp://127.0.0.1:5555, "
-            f"got {connection.events[:200]!r}: not followed; "
-            "allow other addresses in the server's settings if you trust this one"
+            "expected a control_key of 40 Z85 characters, "
+            f"got {len(connection.control_key)} characters; start the training again"
         )
+    for endpoint in [connection.events, *filter(None, [connection.control])]:
+        if not allow_remote and not is_loopback(endpoint):
+            raise ConnectionFileError(
+                "expected a loopback endpoint such as tcp://127.0.0.1:5555, "
+                f"got {endpoint[:200]!r}: not followed; "
+                "allow other addresses in the server's settings if you trust this one"
+            )
     return connection
 
 

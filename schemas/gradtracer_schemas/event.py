@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from gradtracer_schemas.control import Controlled
 from gradtracer_schemas.diagnosis import Diagnosis, DiagnosisCleared
 from gradtracer_schemas.intervention import Intervention
 from gradtracer_schemas.observation import Observation
@@ -88,6 +89,13 @@ class InterventionEvent(Envelope, frozen=True, kw_only=True, tag="intervention")
     """Which rows, how much, and the measured effect."""
 
 
+class ControlEvent(Envelope, frozen=True, kw_only=True, tag="control"):
+    """A setting was changed from outside while the run went on."""
+
+    body: Controlled
+    """Which setting, by whom, to what."""
+
+
 class RecipeEvent(Envelope, frozen=True, kw_only=True, tag="recipe"):
     """A compression recipe is ready."""
 
@@ -118,6 +126,7 @@ Event = (
     | DiagnosisUpdatedEvent
     | DiagnosisClearedEvent
     | InterventionEvent
+    | ControlEvent
     | RecipeEvent
     | ProbeFaultEvent
     | RunEndedEvent

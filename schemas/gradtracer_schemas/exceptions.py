@@ -6,6 +6,7 @@ SchemaError
 │   ├── ForeignFrame      well-formed, but not GradTracer's (wrong topic or shape)
 │   └── VersionMismatch   a protocol version this reader cannot know
 ├── UnknownKind           a newer writer's event: skip it, keep its sequence number
+├── RequestRefused        a request to a run that it does not carry out
 └── ConnectionFileError   a connection file that must not be used
 """
 
@@ -43,6 +44,15 @@ class UnknownKind(SchemaError):
         super().__init__(f"event {kind[:40]!r} at seq {seq} is newer than this reader: skipped")
         self.kind = kind
         self.seq = seq
+
+
+class RequestRefused(SchemaError):
+    """A request that a run cannot carry out; `id` is the request's, where it could be read."""
+
+    def __init__(self, id: str, reason: str) -> None:
+        super().__init__(reason)
+        self.id = id
+        self.reason = reason
 
 
 class ConnectionFileError(SchemaError):

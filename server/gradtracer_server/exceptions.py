@@ -8,6 +8,7 @@ ServerError
 │   ├── NotApplicable a fix that has nothing to edit here
 │   │   └── AlreadyApplied  the text says already what the fix would write
 │   └── EditRefused   the result would be broken, or is not what was asked for
+├── ControlFailed     a request to a live run that got no answer
 └── UsageError        a command that cannot be carried out as it was given
 """
 
@@ -24,6 +25,10 @@ class SettingsError(ServerError):
 
 class JournalUnreadable(ServerError):
     """The journal cannot be read now; it may be later."""
+
+
+class ControlFailed(ServerError):
+    """A run was not reached, or did not answer; its text tells why, and what to do."""
 
 
 class UsageError(ServerError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from gradtracer_schemas import (
+    ControlEvent,
     Diagnosis,
     DiagnosisClearedEvent,
     DiagnosisRaisedEvent,
@@ -54,6 +55,7 @@ SILENCE_SECONDS = 60.0
 
 _KEPT_INTERVENTIONS = 1000
 _KEPT_FAULTS = 100
+_KEPT_CONTROLS = 100
 
 
 @dataclass(slots=True)
@@ -95,6 +97,8 @@ class Run:
         self.layers: dict[str, LayerState] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
         self.interventions: deque[InterventionEvent] = deque(maxlen=_KEPT_INTERVENTIONS)
+        self.controls: deque[ControlEvent] = deque(maxlen=_KEPT_CONTROLS)
+        """Settings that were changed while it went on, the last ones."""
         self.faults: deque[ProbeFault] = deque(maxlen=_KEPT_FAULTS)
         self.recipe: Recipe | None = None
         self.seq = -1
@@ -271,6 +275,8 @@ class Run:
                 self._watch(watched)
             case InterventionEvent():
                 self.interventions.append(event)
+            case ControlEvent():
+                self.controls.append(event)
             case RecipeEvent(body=recipe):
                 self.recipe = recipe
             case ProbeFaultEvent(body=fault):

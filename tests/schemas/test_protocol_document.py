@@ -16,6 +16,8 @@ from gradtracer_schemas import (
     PROTOCOL_VERSION,
     TOPIC,
     Connection,
+    ControlAnswer,
+    ControlRequest,
     Envelope,
     Evidence,
     LayerRecipe,
@@ -55,6 +57,8 @@ def test_every_kind_has_a_section_that_names_its_fields(kind: str) -> None:
     [
         (Envelope, "Event"),
         (Connection, "Connection file"),
+        (ControlRequest, "Control of a live run"),
+        (ControlAnswer, "Control of a live run"),
         (SourceFrame, "Sites"),
         (Evidence, "diagnosis_raised"),
         (MeasuredEffect, "intervention"),

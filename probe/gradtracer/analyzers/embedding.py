@@ -125,7 +125,7 @@ class EmbeddingTracker:
         self._weight: torch.Tensor = embedding_layer.weight
         self._observer = self._observe()
         self._staleness = self._watch_staleness()
-        watch = call_site() if watch_site is None else watch_site
+        self._watch_site = watch = call_site() if watch_site is None else watch_site
         self._book = DiagnosisBook(
             run.id, self.name, self.site, {"watch": watch} if watch.frames else {}
         )
@@ -134,7 +134,7 @@ class EmbeddingTracker:
         self._stop_listening = listen(embedding_layer, self)
         add_watcher(self)
         count_steps(run)
-        run.attach(self, self._declaration(watch))
+        run.attach(self, self._declaration())
 
     def _observe(self) -> TableObserver:
         return TableObserver(
@@ -147,7 +147,7 @@ class EmbeddingTracker:
     def _watch_staleness(self) -> Staleness:
         return Staleness(self._weight.shape[0], self.run.settings.seed, step=self.steps)
 
-    def _declaration(self, watch: SourceSite) -> LayerWatched:
+    def _declaration(self) -> LayerWatched:
         return LayerWatched(
             layer=self.name,
             type=type(self.layer).__name__,
@@ -156,7 +156,7 @@ class EmbeddingTracker:
             device=str(self._weight.device),
             trainable=self._weight.requires_grad,
             site=self.site,
-            watch=watch,
+            watch=self._watch_site,
             settings={"auto_fix": self.auto_fix, "track_interval": self.track_interval},
         )
 
@@ -251,6 +251,15 @@ class EmbeddingTracker:
         self._active = False
 
     # In the reporting thread, or when the user asks.
+
+    def set_track_interval(self, interval: int) -> None:
+        """Follow 1/interval of the steps from the next burst on."""
+        self.track_interval = interval
+        self._observer.set_interval(interval)
+
+    def declarations(self) -> list[LayerWatched]:
+        """The table, with the settings as they are now."""
+        return [self._declaration()]
 
     def figures(self) -> TableFigures:
         """Measure everything now. O(N log N); waits for the device.

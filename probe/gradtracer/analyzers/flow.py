@@ -114,7 +114,7 @@ class FlowTracker:
         self._losses: list[Any] = []
         self._training: TrainingSites | None = None
         self._watched: dict[Layer, _Watched] = {}
-        watch = call_site() if watch_site is None else watch_site
+        self._watch_site = watch = call_site() if watch_site is None else watch_site
         sites = locate_modules(model) if sites is None else sites
         for layer in layers:
             name = run.unique_layer_name(layer.name or layer.kind.lower())
@@ -126,13 +126,17 @@ class FlowTracker:
             return
         add_watcher(self)
         count_steps(run)
-        declarations = [self._declaration(layer, watch) for layer in layers]
+        declarations = self.declarations()
         run.attach(self, declarations[0])
         for declaration in declarations[1:]:
             run.emit(LayerWatchedEvent, declaration)
 
-    def _declaration(self, layer: Layer, watch: SourceSite) -> LayerWatched:
-        weight = layer.weights[0]
+    def declarations(self) -> list[LayerWatched]:
+        """The layers whose weights still exist, with the settings as they are now."""
+        found = ((layer, layer.weights) for layer in self._watched)
+        return [self._declaration(layer, weights[0]) for layer, weights in found if weights]
+
+    def _declaration(self, layer: Layer, weight: torch.Tensor) -> LayerWatched:
         return LayerWatched(
             layer=self._watched[layer].name,
             type=layer.kind,
@@ -140,7 +144,7 @@ class FlowTracker:
             dtype=str(weight.dtype).removeprefix("torch."),
             device=str(weight.device),
             site=self._watched[layer].site,
-            watch=watch,
+            watch=self._watch_site,
             settings={"track_interval": self.track_interval},
         )
 
@@ -281,6 +285,12 @@ class FlowTracker:
         self._active = False
 
     # In the reporting thread, or when the user asks.
+
+    def set_track_interval(self, interval: int) -> None:
+        """Follow 1/interval of the steps from the next burst on."""
+        self.track_interval = interval
+        for observer in self._all:
+            observer.set_interval(interval)
 
     def figures(self) -> list[LayerFigures]:
         """Measure everything now; waits for the device. To be called where the training is."""

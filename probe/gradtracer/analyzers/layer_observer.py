@@ -112,6 +112,10 @@ class LayerObserver:
         self._biased = self._on_device(biased)
         self._plain = all(w.dtype == torch.float32 for w in self._weights)
 
+    def set_interval(self, track_interval: int) -> None:
+        """Follow another share of the steps from the next burst on; from any thread."""
+        self._interval = track_interval
+
     # In the training thread.
 
     @property
@@ -134,7 +138,8 @@ class LayerObserver:
 
     def rest(self, step: int, skipped: torch.Tensor | None) -> None:
         """Let a step between two bursts go by."""
-        self.idle -= 1
+        # The interval may have become shorter since the burst began.
+        self.idle = min(self.idle - 1, BURST * (self._interval - 1))
         sentinel = self._sentinel() if self._sentinel is not None else None
         grad = sentinel.grad if sentinel is not None else None
         if grad is None or grad.layout != torch.strided:

@@ -85,18 +85,23 @@ class FlowManager:
         self._observer = TowerObserver(
             self.towers, track_interval=self.track_interval, seed=run.settings.seed
         )
-        watch = call_site() if watch_site is None else watch_site
+        self._watch_site = watch = call_site() if watch_site is None else watch_site
         sites = locate_modules(model) if sites is None else sites
         self._books: dict[str, DiagnosisBook] = {}
         self._layers: dict[str, str] = {}
+        self._sites: dict[str, SourceSite] = {}
         for tower in self.towers:
             site = next((sites[path] for path in tower.paths if path in sites), SourceSite())
+            self._sites[tower.name] = site
             layer = run.unique_layer_name(f"tower.{tower.name}")
             related = {"watch": watch} if watch.frames else {}
             self._layers[tower.name] = layer
             self._books[tower.name] = DiagnosisBook(run.id, layer, site, related)
-            if self._active:
-                self._declare(tower, site, watch)
+        if self._active:
+            first, *others = self.declarations()
+            run.attach(self, first)
+            for declaration in others:
+                run.emit(LayerWatchedEvent, declaration)
         if layers_of(model, observed_modules(run)):
             self.trackers["layers"] = FlowTracker(
                 model, track_interval=self.track_interval, run=run, sites=sites, watch_site=watch
@@ -105,22 +110,29 @@ class FlowManager:
             add_watcher(self)
             count_steps(run)
 
-    def _declare(self, tower: Tower, site: SourceSite, watch: SourceSite) -> None:
+    def declarations(self) -> list[LayerWatched]:
+        """The towers whose weights still exist, with the settings as they are now."""
+        return [each for tower in self.towers if (each := self._declaration(tower)) is not None]
+
+    def _declaration(self, tower: Tower) -> LayerWatched | None:
         weights = [weight for part in tower.parts if (weight := part.weight) is not None]
-        declaration = LayerWatched(
+        if not weights:
+            return None
+        return LayerWatched(
             layer=self._layers[tower.name],
             type="Tower",
             shape=[sum(weight.numel() for weight in weights)],
             dtype=str(weights[0].dtype).removeprefix("torch."),
             device=str(weights[0].device),
-            site=site,
-            watch=watch,
+            site=self._sites[tower.name],
+            watch=self._watch_site,
             settings={"track_interval": self.track_interval},
         )
-        if tower is self.towers[0]:
-            self.run.attach(self, declaration)
-        else:
-            self.run.emit(LayerWatchedEvent, declaration)
+
+    def set_track_interval(self, interval: int) -> None:
+        """Follow 1/interval of the steps from the next burst on; from any thread."""
+        self.track_interval = interval
+        self._observer.set_interval(interval)
 
     def compares(self, model: nn.Module) -> bool:
         """Whether its towers are of this model."""

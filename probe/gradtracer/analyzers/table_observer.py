@@ -61,8 +61,14 @@ class TableObserver:
         self._moves = False
         self._burst_limit = _FIRST_BURST
         self._burst_left = 0
+        self._burst_length = 0
         self._pause_left = 0
+        self._paused = False
         self._treated: tuple[Treatment, torch.Tensor] | None = None
+
+    def set_interval(self, track_interval: int) -> None:
+        """Follow another share of the steps from the next burst on; from any thread."""
+        self._interval = track_interval
 
     def look_up(self, ids: torch.Tensor, *, trains: bool) -> None:
         """A forward pass used `ids` (any shape, any integer type).
@@ -203,18 +209,25 @@ class TableObserver:
         must be seen at several exposures in succession. A large table's first bursts are short, so
         that a run of any length keeps to its share.
         """
-        if self._interval == 1:
+        if self._interval == 1 and self._pause_left == 0:
+            if self._paused:
+                self._paused = False
+                self.noise.start_burst()
             return True
         if self._burst_left == 0 and self._pause_left == 0:
+            self._paused = False
             rows = self.exposure.counts.numel()
             low, high = _BURST_BOUNDS
             length = min(max(_BURST_PER_ROW * rows // max(1, batch_size), low), self._burst_limit)
             self._burst_limit = min(2 * self._burst_limit, high)
-            self._burst_left, self._pause_left = length, length * (self._interval - 1)
+            self._burst_left = self._burst_length = length
+            self._pause_left = length * (self._interval - 1)
             if self.tracked_steps:
                 self.noise.start_burst()
         if self._burst_left > 0:
             self._burst_left -= 1
             return True
-        self._pause_left -= 1
+        # The interval may have become shorter since the burst began.
+        self._pause_left = min(self._pause_left - 1, self._burst_length * (self._interval - 1))
+        self._paused = True
         return False

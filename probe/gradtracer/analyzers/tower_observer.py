@@ -77,6 +77,10 @@ class TowerObserver:
         self._finished = 0
         self.published = Snapshot((), None)
 
+    def set_interval(self, track_interval: int) -> None:
+        """Follow another share of the steps from the next burst on; from any thread."""
+        self._interval = track_interval
+
     # In the training thread.
 
     def begin_step(self, step: int, optimizer: int) -> bool:
@@ -149,7 +153,8 @@ class TowerObserver:
 
     def _end_step(self, step: int) -> None:
         if self.idle:
-            self.idle -= 1
+            # The interval may have become shorter since the burst began.
+            self.idle = min(self.idle - 1, BURST * (self._interval - 1))
             return
         moves, self._moves = self._moves, []
         if not any(moves):

@@ -24,6 +24,11 @@ def write_connection_file(path: Path, connection: Connection) -> None:
         raise
 
 
+def is_private(path: Path) -> bool:
+    """Whether its owner alone may read it: some file systems keep no modes."""
+    return os.name == "nt" or path.stat().st_mode & 0o077 == 0
+
+
 def remove_connection_file(path: Path) -> None:
     """Remove it; a missing file is fine."""
     with contextlib.suppress(OSError):

@@ -23,8 +23,8 @@ class Publisher:
         public, secret = zmq.curve_keypair()
         self.server_key: str = public.decode("ascii")
         # A context of our own: a signal handler or fork in the user's code cannot end it.
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.PUB)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self.context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
         self._socket.curve_secretkey = secret
@@ -40,4 +40,4 @@ class Publisher:
     def close(self) -> None:
         """Close, giving readers half a second to take what is under way."""
         self._socket.close()
-        self._context.term()
+        self.context.term()

@@ -1,4 +1,4 @@
-"""One run's events on their way out: numbered, journalled, then published."""
+"""One run's events on their way out, numbered, journalled, then published; and requests to it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import msgspec
 import zmq
 
 from gradtracer.transport.connection_file import (
+    is_private,
     process_start_stamp,
     remove_connection_file,
     write_connection_file,
 )
+from gradtracer.transport.control import CarryOut, ControlSocket
 from gradtracer.transport.journal import JournalWriter
 from gradtracer.transport.publisher import Publisher
 from gradtracer_schemas import (
@@ -58,9 +60,12 @@ class EventStream:
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._journal: JournalWriter | None = None
         self._publisher: Publisher | None = None
+        self._control: ControlSocket | None = None
+        self._takes_requests = False
 
-    def open(self, *, publish: bool) -> None:
-        """Open journal and socket; what cannot be had costs one warning, never an error."""
+    def open(self, *, publish: bool, control: bool = False) -> None:
+        """Open journal and sockets; what cannot be had costs one warning, never an error."""
+        self._takes_requests = control
         try:
             self._journal = JournalWriter(self.folder / "events.jsonl")
         except OSError as error:
@@ -71,24 +76,49 @@ class EventStream:
     def _open_socket(self) -> None:
         try:
             self._publisher = Publisher()
-            write_connection_file(
-                self.folder / "connection.json",
-                Connection(
-                    protocol=PROTOCOL_VERSION,
-                    run=self.run,
-                    pid=self._pid,
-                    host=self._host,
-                    process_started=process_start_stamp(),
-                    events=self._publisher.endpoint,
-                    server_key=self._publisher.server_key,
-                ),
-            )
+            if self._takes_requests:
+                self._control = ControlSocket(self._publisher.context, self.run)
+            path = self.folder / "connection.json"
+            write_connection_file(path, self._connection())
+            if self._control is not None and not is_private(path):
+                _log.warning(
+                    "%s cannot be kept from other users here: the run takes no requests", path
+                )
+                self._control.close()
+                self._control = None
+                write_connection_file(path, self._connection())
         except (OSError, zmq.ZMQError) as error:
-            if self._publisher is not None:
-                self._publisher.close()
-                self._publisher = None
+            self._close_sockets()
             if self._journal is not None:
                 _log.warning("no live stream (%s): editors read the journal instead", error)
+
+    def _connection(self) -> Connection:
+        assert self._publisher is not None
+        control = self._control
+        return Connection(
+            protocol=PROTOCOL_VERSION,
+            run=self.run,
+            pid=self._pid,
+            host=self._host,
+            process_started=process_start_stamp(),
+            events=self._publisher.endpoint,
+            server_key=self._publisher.server_key,
+            control=control.endpoint if control is not None else "",
+            control_key=control.key if control is not None else "",
+        )
+
+    def serve(self, carry_out: CarryOut, step: int) -> None:
+        """Answer the requests that wait, within bounds."""
+        if self._control is not None:
+            self._control.serve(carry_out, step)
+
+    def _close_sockets(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
 
     def submit(self, event_class: type[Envelope], body: msgspec.Struct, step: int) -> None:
         """Queue an event; returns at once."""
@@ -142,8 +172,7 @@ class EventStream:
         self._journal = JournalWriter(self.folder / "events.jsonl")
         self._journal.append(self._opening)
         if self._publisher is not None:
-            self._publisher.close()
-            self._publisher = None
+            self._close_sockets()
             self._open_socket()
 
     def _encode(self, item: _Pending) -> bytes:
@@ -166,7 +195,7 @@ class EventStream:
             self._journal.close()
         if self._publisher is not None:
             remove_connection_file(self.folder / "connection.json")
-            self._publisher.close()
+        self._close_sockets()
 
 
 def _coalesce(batch: list[_Pending]) -> list[_Pending]:
