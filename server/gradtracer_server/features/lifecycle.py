@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 
 from gradtracer_server.capabilities import ClientSupport
+from gradtracer_server.discovery import HOME
 from gradtracer_server.features import configuration, text_document_content, watched_files
 from gradtracer_server.features.diagnostic_items import diagnostics
 from gradtracer_server.features.progress import ProgressReporter
@@ -24,6 +25,7 @@ from gradtracer_server.locations import PositionUnits, path_of
 
 if TYPE_CHECKING:
     from gradtracer_server.failures import Failure
+    from gradtracer_server.features.attachment import Listener
     from gradtracer_server.findings import Finding
     from gradtracer_server.language_server import GradTracerServer
     from gradtracer_server.runs import Run
@@ -50,6 +52,7 @@ class Life:
         self.runs = RunFeed(ls)
         self.status = StatusReporter(ls)
         self._complained: set[Path] = set()
+        self._listener: Listener | None = None
         self._findings: Sequence[Finding] | None = None
         self._failures: Sequence[Failure] = ()
 
@@ -109,6 +112,9 @@ class Life:
 
     def end(self) -> None:
         """Close what needs no event loop."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         self.runs.stop()
         session, self._ls.session = self._ls.session, None
         if session is not None:
@@ -129,6 +135,17 @@ class Life:
             self.progress.update(session.all_runs)
             self.runs.renewed()
             self._complain(session.all_runs)
+            self._announce(session.all_runs)
+
+    def _announce(self, runs: Sequence[Run]) -> None:
+        """Let commands and agents that work on the projects of these runs find this server."""
+        if not runs:
+            return
+        if self._listener is None:
+            from gradtracer_server.features.attachment import Listener
+
+            self._listener = Listener(self._ls)
+        self._listener.announce(dict.fromkeys(run.root / HOME for run in runs))
 
     def _show(self, session: Session) -> None:
         if session.findings is not self._findings or session.failures != self._failures:

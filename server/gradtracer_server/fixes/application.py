@@ -48,6 +48,9 @@ class Outcome:
     """Why it was not applied."""
 
 
+STALE = Outcome("stale", "the text has changed since the fix was proposed: propose it anew")
+
+
 def changes_of(edits: Edits, documents: Documents) -> list[Change]:
     """The files that edits change, with their texts before and after.
 
@@ -82,14 +85,19 @@ def digest(changes: Iterable[Change], *, after: bool = False) -> str:
     return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def as_expected(changes: Iterable[Change], expect_sha256: str | None) -> bool:
+    """Whether the changes start from the text of which `digest` said this; None takes any."""
+    return expect_sha256 is None or digest(changes) == expect_sha256.strip().lower()
+
+
 def apply_changes(changes: Sequence[Change], expect_sha256: str | None = None) -> Outcome:
     """Write all files or none; each must hold on disk what the change starts from.
 
     `expect_sha256`: what `digest` said when the change was proposed; None to take the changes as
     they are.
     """
-    if expect_sha256 is not None and digest(changes) != expect_sha256.strip().lower():
-        return Outcome("stale", "the text has changed since the fix was proposed: propose it anew")
+    if not as_expected(changes, expect_sha256):
+        return STALE
     for change in changes:
         if (now := _content(change.path)) != change.before:
             what = "is gone" if now is None else "has changed on disk"

@@ -2,8 +2,8 @@
 
 Answers are short, as a model pays for each word, and cleaned: they come from journals. Everything
 is read anew from disk at each call, by the same code as `gradtracer check`: ids, findings and fixes
-are those of the editor. A fix is made on the files alone, with the sha256 of what was proposed; an
-editor with the file open sees it change on disk.
+are those of the editor. A file that an open editor has not saved is taken as the editor has it, and
+a fix of it is made there; every other one on disk. Both need the sha256 of what was proposed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from gradtracer_schemas import RULES
 from gradtracer_server.exceptions import EditError, UsageError
 from gradtracer_server.findings import Finding, find, resolve_site
-from gradtracer_server.fixes.application import apply_changes, changes_of, digest
+from gradtracer_server.fixes.application import as_expected, changes_of, digest
 from gradtracer_server.fixes.proposal import ProposedFix
 from gradtracer_server.fixes.safety import is_safe
 from gradtracer_server.headless.baseline import find_run
@@ -49,7 +49,7 @@ class Desk:
 
     def look(self) -> Survey:
         """The runs and the source as they are now."""
-        return survey(self.paths)
+        return survey(self.paths, attach=True)
 
     def list_runs(self, limit: int = 10) -> Answer:
         """The runs, the newest first."""
@@ -191,9 +191,9 @@ class Desk:
         except EditError as error:
             return {"state": "conflict", "reason": str(error)}
         if dry_run:
-            same = digest(changes) == expect_sha256.strip().lower()
+            same = as_expected(changes, expect_sha256)
             return {"state": "would be applied" if same else "stale", "dry_run": True}
-        outcome = apply_changes(changes, expect_sha256)
+        outcome = seen.apply(changes, expect_sha256, chosen_fix.title)
         if outcome.state != "applied":
             return {"state": outcome.state, "reason": outcome.reason}
         after = next(
@@ -203,6 +203,7 @@ class Desk:
             "state": "applied",
             "new_sha256": digest(changes, after=True),
             "finding": after.state if after is not None else "gone",
+            **({"where": outcome.reason} if outcome.reason else {}),
             "next": "train again; wait_until(ended=true) then tells what the new run found",
         }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gradtracer_server.exceptions import EditError, UsageError
 from gradtracer_server.findings import Finding
-from gradtracer_server.fixes.application import Change, apply_changes, changes_of
+from gradtracer_server.fixes.application import Change, changes_of
 from gradtracer_server.fixes.proposal import ProposedFix
 from gradtracer_server.fixes.registry import FIXES
 from gradtracer_server.fixes.safety import is_safe
@@ -55,7 +55,7 @@ def fix(
     if only is not None and only not in FIXES:
         hint = meant(only, FIXES, "`gradtracer check --show-fixes` lists them")
         raise UsageError(f"expected the name of a fix, got {only[:80]!r}; {hint}")
-    seen = survey(paths)
+    seen = survey(paths, attach=True)
     for complaint in seen.complaints:
         note(f"gradtracer: {complaint}")
     if not seen.book.runs:
@@ -67,9 +67,11 @@ def fix(
             before, after = change.before.decode("utf-8"), change.after.decode("utf-8")
             say(unified_diff(text.relative_path(path), before, after).rstrip("\n"))
     elif plan.changes:
-        outcome = apply_changes(list(plan.changes.values()))
+        outcome = seen.apply(list(plan.changes.values()), label="GradTracer")
         if outcome.state != "applied":
             raise UsageError(f"nothing was edited: {outcome.reason}; run it again")
+        if outcome.reason:
+            note(f"gradtracer: {outcome.reason}")
     _tell(plan, diff=diff)
     return 1 if plan.left or (diff and plan.changes) else 0
 

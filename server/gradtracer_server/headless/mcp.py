@@ -1,8 +1,8 @@
 """`gradtracer mcp`: the desk of an agent as a server of the Model Context Protocol, on stdio.
 
-It works detached, on disk: a language server that is live beside it reads the same journals and
-names the same ids, and neither needs to know of the other. There is no tool to steer a live run, as
-runs take no commands yet.
+It reads journals and files on disk; a language server that is live beside it names the same ids,
+and tells it of the texts that are not saved (`attachment`). There is no tool to steer a live run,
+as runs take no commands yet.
 """
 
 from __future__ import annotations

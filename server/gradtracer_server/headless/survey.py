@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradtracer_schemas import DiagnosisType
+from gradtracer_server.attachment.client import Editor, editors
 from gradtracer_server.exceptions import SettingsError
 from gradtracer_server.findings import Finding, find, fix_context
+from gradtracer_server.fixes.application import (
+    STALE,
+    Change,
+    Outcome,
+    apply_changes,
+    as_expected,
+)
 from gradtracer_server.fixes.registry import propose
 from gradtracer_server.headless.paths import run_book
 from gradtracer_server.runbook import RunBook
@@ -39,6 +47,8 @@ class Survey:
     """What the findings are limited to; all of them where it is empty."""
     disabled: list[DiagnosisType]
     """Types that the settings switch off."""
+    unsaved: dict[Path, Editor]
+    """Files whose text here is that of an open editor, which has not saved it."""
 
     @property
     def runs(self) -> list[Run]:
@@ -51,6 +61,29 @@ class Survey:
             return []
         return propose(fix_context(finding, self.documents, self.workspace))
 
+    def apply(
+        self, changes: Sequence[Change], expect_sha256: str | None = None, label: str = ""
+    ) -> Outcome:
+        """Make changes on disk; where an editor has unsaved text of one, in that editor's buffers.
+
+        `expect_sha256` as in `apply_changes`; `label`: what an editor may call it.
+        """
+        holders = [editor for each in changes if (editor := self._holder(each.path)) is not None]
+        if not holders:
+            return apply_changes(changes, expect_sha256)
+        if not as_expected(changes, expect_sha256):
+            return STALE
+        if any(each != holders[0] for each in holders):
+            return Outcome("conflict", "the files have unsaved changes in several editors")
+        outcome = holders[0].edit(changes, label)
+        if outcome.state == "applied":
+            for change in changes:
+                self.documents.open(change.path, change.after.decode("utf-8"), 0)
+        return outcome
+
+    def _holder(self, path: Path) -> Editor | None:
+        return self.unsaved.get(path.resolve())
+
     def again(self) -> Survey:
         """The same runs, and the texts as they are by now."""
         found = find(self.book.runs, self.documents, self.workspace, self.disabled)
@@ -58,8 +91,10 @@ class Survey:
         return replace(self, findings=sorted(wanted, key=place))
 
 
-def survey(paths: Sequence[Path]) -> Survey:
+def survey(paths: Sequence[Path], *, attach: bool = False) -> Survey:
     """Look around paths; without any, around the current folder.
+
+    `attach`: take the unsaved texts of open editors in place of the files.
 
     Raises:
         UsageError: a path does not exist.
@@ -80,8 +115,19 @@ def survey(paths: Sequence[Path]) -> Survey:
         complaints,
         list(paths),
         list(settings.disabled_types),
+        _unsaved([run.root for run in book.runs], documents) if attach else {},
     )
     return seen.again()
+
+
+def _unsaved(roots: Sequence[Path], documents: Documents) -> dict[Path, Editor]:
+    """Put the unsaved texts of open editors into the documents; whose they are."""
+    holders: dict[Path, Editor] = {}
+    for editor in editors(dict.fromkeys(roots)):
+        for path, text in editor.unsaved().items():
+            if holders.setdefault(path.resolve(), editor) is editor:
+                documents.open(path, text, 0)
+    return holders
 
 
 def place(finding: Finding) -> tuple[bool, str, tuple[int, int], str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +68,21 @@ def unified_diff(path: Path | str, before: str, after: str) -> str:
                 lines.extend(_marked("-", old[start:end]))
                 lines.extend(_marked("+", new[new_start:new_end]))
     return "".join(lines)
+
+
+def line_edits(before: str, after: str) -> list[TextEdit]:
+    """The edits of whole lines that make one text of another; the rest is not touched."""
+    source = SourceText.parse(before)
+    old, new = _LINE.findall(before), _LINE.findall(after)
+    starts = [0, *accumulate(map(len, old))]
+    return [
+        TextEdit(
+            Range(source.position_at(starts[i1]), source.position_at(starts[i2])),
+            "".join(new[j1:j2]),
+        )
+        for tag, i1, i2, j1, j2 in _Difference(old, new).get_opcodes()
+        if tag != "equal"
+    ]
 
 
 class _Difference(SequenceMatcher[str]):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 
 import pytest
 from run_factory import RunFactory
 
 from gradtracer_schemas import FixOffer
+from gradtracer_server.fixes.application import Change, Outcome
 from gradtracer_server.fixes.registry import FIXES
 from gradtracer_server.fixes.safety import SAFE
-from gradtracer_server.headless import fix as fixing
+from gradtracer_server.headless.survey import Survey
 
 from .conftest import Command
 
@@ -120,13 +122,13 @@ def test_file_that_changes_meanwhile_is_left_alone(
     project: RunFactory, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.finished()
-    apply = fixing.apply_changes
+    apply = Survey.apply
 
-    def changed_first(changes: object) -> object:
+    def changed_first(seen: Survey, changes: Sequence[Change], **options: str) -> Outcome:
         project.script.write_text("# saved by an editor\n", encoding="utf-8")
-        return apply(changes)  # type: ignore[arg-type]
+        return apply(seen, changes, **options)
 
-    monkeypatch.setattr(fixing, "apply_changes", changed_first)
+    monkeypatch.setattr(Survey, "apply", changed_first)
     answer = command("fix")
     assert answer.status == 2
     assert "nothing was edited" in answer.err

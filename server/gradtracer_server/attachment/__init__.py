@@ -1,0 +1,1 @@
+"""Agents and commands beside an open editor: they see its unsaved texts, and edit through it."""
