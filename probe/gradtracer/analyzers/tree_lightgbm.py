@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gradtracer.analyzers import tree_table
 from gradtracer.analyzers.tree_table import NO_FEATURE, TreeTable
 
 _SPLITS = ("split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child")
-_TREE = re.compile(r"^Tree=\d+$", re.MULTILINE)
+_WHOLE = frozenset({"split_feature", "decision_type", "left_child", "right_child"})
+_TREE = "\nTree="
 _PER_ROUND = re.compile(r"^num_tree_per_iteration=(\d+)$", re.MULTILINE)
 _CATEGORICAL = 1
 
@@ -28,7 +30,7 @@ def unpack(text: str, first_round: int = 0) -> TreeTable:
             "expected the text of a LightGBM model, got none with num_tree_per_iteration"
         )
     per_round = int(head[1])
-    trees = [_lines(part) for part in _TREE.split(text)[1:]]
+    trees = [_lines(part) for part in text.split(_TREE)[1:]]
     if not trees:
         return tree_table.empty()
     leaves = np.array([int(tree["num_leaves"]) for tree in trees])
@@ -48,12 +50,12 @@ def unpack(text: str, first_round: int = 0) -> TreeTable:
         return column
 
     def children(name: str) -> Any:
-        child = splits[name].astype(np.int64)
+        child = splits[name]
         row = np.where(child >= 0, child, inner[split_tree] - child - 1) + offsets[split_tree]
         return scattered(row, -1, np.int64)
 
     left, right = children("left_child"), children("right_child")
-    categorical = (splits["decision_type"].astype(np.int64) & _CATEGORICAL) > 0
+    categorical = (splits["decision_type"] & _CATEGORICAL) > 0
     return TreeTable(
         tree=np.repeat(number, sizes),
         feature=scattered(splits["split_feature"], NO_FEATURE, np.int64),
@@ -71,7 +73,7 @@ def unpack(text: str, first_round: int = 0) -> TreeTable:
 
 def _lines(tree: str) -> dict[str, str]:
     """`name=values` until the blank line that ends a tree."""
-    lines = tree.lstrip("\n").partition("\n\n")[0].split("\n")
+    lines = tree.partition("\n\n")[0].split("\n")[1:]
     return {
         name: values for name, equals, values in (line.partition("=") for line in lines) if equals
     }
@@ -79,7 +81,15 @@ def _lines(tree: str) -> dict[str, str]:
 
 def _numbers(name: str, trees: list[dict[str, str]]) -> Any:
     """One array over all trees; a tree of a single leaf has no splits."""
-    return np.fromstring(" ".join(tree.get(name, "") for tree in trees), sep=" ")
+    told = " ".join(filter(None, [tree.get(name) for tree in trees]))
+    if name in _WHOLE:
+        return np.fromstring(told, dtype=np.int64, sep=" ")
+    try:
+        # Four times as fast as numpy.
+        numbers = msgspec.json.decode(f"[{told.replace(' ', ',')}]", type=list[float])
+    except msgspec.DecodeError:  # JSON knows no `inf` and no `nan`
+        return np.fromstring(told, sep=" ")
+    return np.array(numbers)
 
 
 def _cover(trees: list[dict[str, str]], leaves: Any) -> Any:
@@ -88,7 +98,7 @@ def _cover(trees: list[dict[str, str]], leaves: Any) -> Any:
         tree.get("leaf_count") or " ".join(["1"] * count)
         for tree, count in zip(trees, leaves.tolist(), strict=True)
     ]
-    return np.fromstring(" ".join(told), sep=" ")
+    return np.fromstring(" ".join(told), dtype=np.int64, sep=" ")
 
 
 def _ranks(counts: Any) -> Any:

@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
 from gradtracer.analyzers import tree_catboost, tree_lightgbm, tree_xgboost
 from gradtracer.analyzers.tree_table import TreeTable
 from gradtracer.exceptions import NothingToWatch
@@ -81,8 +79,12 @@ def _lightgbm(model: Any) -> tuple[TreeTable, list[str]]:
     booster = model.booster_ if hasattr(type(model), "booster_") else model
     if not hasattr(booster, "model_to_string"):
         raise NothingToWatch(f"expected a Booster or an estimator, got {type(model).__name__}")
-    # All rounds: by default a booster that stopped early writes those up to its best alone.
-    text = booster.model_to_string(num_iteration=-1)
+    with tempfile.TemporaryDirectory(prefix="gradtracer-") as folder:
+        path = Path(folder) / "model.txt"
+        # A string of more than 1 MB LightGBM writes twice, to learn its length. All rounds: by
+        # default a booster that stopped early writes those up to its best alone.
+        booster.save_model(str(path), num_iteration=-1)
+        text = path.read_text(encoding="utf-8")
     return tree_lightgbm.unpack(text), list(booster.feature_name())
 
 
@@ -93,10 +95,10 @@ def _catboost(model: Any) -> tuple[TreeTable, list[str]]:
             "gradtracer.watch before fit"
         )
     with tempfile.TemporaryDirectory(prefix="gradtracer-") as folder:
-        path = Path(folder) / "model.json"
-        model.save_model(str(path), format="json")
-        parsed = msgspec.json.decode(path.read_bytes())
-    return tree_catboost.unpack(parsed, list(model.feature_names_ or []))
+        path = Path(folder) / "model.cbm"
+        model.save_model(str(path))
+        raw = path.read_bytes()
+    return tree_catboost.unpack(raw, list(model.feature_names_ or []))
 
 
 _READERS = {"xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost}

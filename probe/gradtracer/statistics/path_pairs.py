@@ -6,6 +6,9 @@ import numpy as np
 
 from gradtracer.analyzers.tree_table import TreeTable
 
+_DENSE = 1_000
+"""Features up to which all pairs are counted in one array, so that nothing needs sorting."""
+
 
 def path_pairs(table: TreeTable, top: int = 20) -> list[tuple[int, int, float]]:
     """`(feature, feature, share)`, the strongest first: share of the gain of splits below another.
@@ -24,10 +27,16 @@ def path_pairs(table: TreeTable, top: int = 20) -> list[tuple[int, int, float]]:
         return []
     first, second = np.minimum(one, other)[differ], np.maximum(one, other)[differ]
     width = int(table.feature.max()) + 1
-    cell, place = np.unique(first * width + second, return_inverse=True)
-    weight = np.bincount(place, gain[differ])
+    cell = first * width + second
+    if width > _DENSE:
+        cells, place = np.unique(cell, return_inverse=True)
+        weight = np.bincount(place, gain[differ])
+    else:
+        every = np.bincount(cell, gain[differ])
+        cells = np.flatnonzero(every)
+        weight = every[cells]
     strongest = np.argsort(weight)[::-1][:top]
     total = gain.sum()
     return [
-        (int(cell[i] // width), int(cell[i] % width), float(weight[i] / total)) for i in strongest
+        (int(cells[i] // width), int(cells[i] % width), float(weight[i] / total)) for i in strongest
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,16 @@ def test_slices_read_one_by_one_are_the_whole() -> None:
             np.testing.assert_array_equal(column, expected)
 
 
+def test_numbers_that_json_does_not_know_are_read_too() -> None:
+    text = lgb("regression", Y).model_to_string()
+    gain = re.search(r"split_gain=(\S+)", text)
+    assert gain is not None
+    table = tree_lightgbm.unpack(text.replace(gain[0], "split_gain=inf", 1))
+    expected = tree_lightgbm.unpack(text)
+    assert np.isinf(table.gain[0])
+    np.testing.assert_array_equal(table.gain[1:], expected.gain[1:])
+
+
 def test_nodes_that_pruning_left_behind_are_left_out() -> None:
     booster = xgb("reg:squarederror", Y, tree_method="exact", gamma=20.0)
     table = read_model(booster).table
@@ -243,7 +254,7 @@ def test_ubjson_holds_what_the_json_of_the_model_holds() -> None:
     assert read == plain(json.loads(booster.save_raw("json")))["learner"]["gradient_booster"]
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[$d#L", b"nonsense", b"[#i\x05"])
+@pytest.mark.parametrize("raw", [b"", b"{", b"[$d#L", b"nonsense", b"[#i\x05", b"[#Si\x01a"])
 def test_bytes_that_are_no_ubjson_are_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match="expected UBJSON"):
         decode(raw)

@@ -201,7 +201,11 @@ def test_a_metric_settles_where_nothing_moves_it_any_more() -> None:
     assert settled_from(np.array([1.0, 1.0]), 0.0) == 0
 
 
-def test_pairs_on_paths_are_those_that_interact(table: TreeTable) -> None:
+@pytest.mark.parametrize("dense", [0, 1_000])
+def test_pairs_on_paths_are_those_that_interact(
+    table: TreeTable, dense: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gradtracer.statistics.path_pairs._DENSE", dense)
     pairs = path_pairs(table)
     assert pairs[0][:2] == (1, 2)
     assert all(one < other for one, other, _ in pairs)
