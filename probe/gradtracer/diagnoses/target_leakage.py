@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradtracer.analyzers.tree_figures import TreeFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
 from gradtracer.settings import Settings
-from gradtracer_schemas import Evidence
+from gradtracer_schemas import Evidence, FixOffer
 
 _MIN_ROUNDS = 3
 
@@ -55,8 +55,16 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
             ),
             evidence,
         ],
-        fixes=[suppress()],
+        fixes=[*_left_out(figures), suppress()],
     )
+
+
+def _left_out(figures: TreeFigures) -> list[FixOffer]:
+    """The offer to leave the column out; none for a statistic that CatBoost makes of several."""
+    name, library = figures.top_name, figures.facts.library
+    if library == "catboost" and " & " in name:
+        return []
+    return [FixOffer(fix="leave-out-column", parameters={"column": name, "library": library})]
 
 
 def _proof(figures: TreeFigures, settings: Settings) -> tuple[float, str, Evidence] | None:

@@ -20,7 +20,8 @@ TREE_RULES = (
         ),
         remedies=(
             "Find out when the column is known. If only with the target or after it, leave it "
-            "out and train again. If it is known in time, silence the type on its line."
+            "out (the fix does so where the columns are chosen) and train again. If it is known "
+            "in time, silence the type on its line."
         ),
         silent_when=(
             "Two columns leak the same target and share the gain; or there are neither examples "

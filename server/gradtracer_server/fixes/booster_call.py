@@ -189,6 +189,17 @@ def pairs(dictionary: Node) -> Iterator[tuple[str, Node]]:
             yield key_of(key), value
 
 
+def given_in(part: Part) -> Iterator[tuple[str, Node]]:
+    """What a part sets, by name, with the expressions of the values."""
+    if part.is_dictionary:
+        yield from pairs(part.node)
+        return
+    for child in part.node.named_children:
+        name, value = child.child_by_field_name("name"), child.child_by_field_name("value")
+        if child.type == "keyword_argument" and name is not None and value is not None:
+            yield text_of(name), value
+
+
 def _estimator(call: Node, place: Place) -> tuple[Node, Place]:
     """The call that built what is fitted, or the estimator inside what searches or scales."""
     function = call.child_by_field_name("function")

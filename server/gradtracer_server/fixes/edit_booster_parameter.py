@@ -10,7 +10,7 @@ from tree_sitter import Node
 
 from gradtracer_schemas.booster_parameters import BOOSTER_PARAMETERS
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
-from gradtracer_server.fixes.booster_call import BoosterCall, Part, pairs, training_call
+from gradtracer_server.fixes.booster_call import BoosterCall, Part, given_in, training_call
 from gradtracer_server.fixes.calls import arguments, text_of
 from gradtracer_server.fixes.insertion import new_item
 from gradtracer_server.fixes.literals import Literal, Place, follow, number
@@ -131,21 +131,11 @@ def settings(call: BoosterCall, name: str) -> Iterator[tuple[Node, Place]]:
         raise NotApplicable(f"{name} is assigned in {len(assigned)} places")
     yield from assigned
     for part in call.parts:
-        yield from ((value, part.place) for key, value in _given(part) if key in aliases)
+        yield from ((value, part.place) for key, value in given_in(part) if key in aliases)
     if name == "num_boost_round" and call.kind != "fit":
         passed = arguments(call.call)
         if passed is not None and len(passed.positional) > _ROUNDS_INDEX:
             yield passed.positional[_ROUNDS_INDEX], call.place
-
-
-def _given(part: Part) -> Iterator[tuple[str, Node]]:
-    if part.is_dictionary:
-        yield from pairs(part.node)
-        return
-    for child in part.node.named_children:
-        name, value = child.child_by_field_name("name"), child.child_by_field_name("value")
-        if child.type == "keyword_argument" and name is not None and value is not None:
-            yield text_of(name), value
 
 
 def _where_to_add(call: BoosterCall, wanted: Wanted) -> tuple[Part, str]:

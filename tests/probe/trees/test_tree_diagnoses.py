@@ -162,6 +162,10 @@ def test_a_feature_that_gives_the_target_away_is_a_leak_and_explains_the_rest() 
     findings = found(figures(dying, gain, sample=leak(y, y + 0.0)))
     assert set(findings) == {"TARGET_LEAKAGE"}
     assert findings["TARGET_LEAKAGE"].evidence[1].n == 2_000
+    assert [offer.fix for offer in findings["TARGET_LEAKAGE"].fixes] == [
+        "leave-out-column",
+        "suppress",
+    ]
     noisy = leak(y, y + np.random.default_rng(1).normal(size=2_000))
     assert "TARGET_LEAKAGE" not in found(figures(dying, gain, sample=noisy))
 
