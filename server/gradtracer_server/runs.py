@@ -141,6 +141,13 @@ class Run:
         return max(self.step, self.progress.step if self.progress else 0)
 
     @property
+    def unit(self) -> str:
+        """What the run counts: `round` where all that is watched is boosted, else `step`."""
+        # What has no weight is a training call.
+        boosted = [not layer.watched.shape for layer in self.layers.values()]
+        return "round" if boosted and all(boosted) else "step"
+
+    @property
     def problems(self) -> int:
         """Journal lines that could not be read."""
         return self.journal.problems

@@ -120,8 +120,8 @@ def _message(run: Run) -> str:
     if run.progress is None:
         return "starting"
     total = run.progress.total_steps
-    step = f"step {count(run.progress.step)}" + (f"/{count(total)}" if total else "")
-    return " · ".join([step, *progress_parts(run)])
+    reached = f"{run.unit} {count(run.progress.step)}" + (f"/{count(total)}" if total else "")
+    return " · ".join([reached, *progress_parts(run)])
 
 
 def _percentage(run: Run) -> int | None:

@@ -84,7 +84,7 @@ class Follower:
         elif run.last_step != self._steps.get(run.id):
             self._steps[run.id] = run.last_step
             total = run.progress.total_steps if run.progress else None
-            reached = f"step {count(run.last_step)}{f' of {count(total)}' if total else ''}"
+            reached = f"{run.unit} {count(run.last_step)}{f' of {count(total)}' if total else ''}"
             yield f"{name}: {', '.join([reached, *progress_parts(run)])}"
 
 

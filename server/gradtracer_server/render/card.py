@@ -180,7 +180,7 @@ def run_status(run: Run, observed_step: int | None = None) -> str:
     else:
         text = f"Run of {moment(run.started_at)}: {outcome_sentence(run)}"
     if observed_step is not None and observed_step != _step(run):
-        figures_of = f"Figures of step {count(observed_step)}."
+        figures_of = f"Figures of {run.unit} {count(observed_step)}."
         # What the exception says has no end of ours that another sentence could follow.
         text = f"{figures_of} {text}" if _detail(run) else f"{text} {figures_of}"
     return text
@@ -244,7 +244,7 @@ def _step(run: Run) -> int:
 
 def _reached(run: Run) -> str:
     total = run.progress.total_steps if run.progress else None
-    return f"step {count(_step(run))}" + (f" of {count(total)}" if total else "")
+    return f"{run.unit} {count(_step(run))}" + (f" of {count(total)}" if total else "")
 
 
 def progress_parts(run: Run) -> list[str]:
@@ -253,7 +253,7 @@ def progress_parts(run: Run) -> list[str]:
     if run.progress is not None and run.progress.loss is not None:
         parts.append(f"loss {number(run.progress.loss)}")
     if run.progress is not None and run.progress.steps_per_second:
-        parts.append(f"{number(run.progress.steps_per_second)} steps/s")
+        parts.append(f"{number(run.progress.steps_per_second)} {run.unit}s/s")
     return parts
 
 

@@ -35,7 +35,7 @@ def run_hint(run: Run) -> str:
     """`step 1,234/5,000, loss 0.231` while it trains; how it ended after."""
     if run.status != "live":
         return fitting([run.status, *_measured(run.progress)])
-    return fitting([_reached(run, "step"), *_measured(run.progress)]) or "starting"
+    return fitting([_reached(run, run.unit), *_measured(run.progress)]) or "starting"
 
 
 def fitting(parts: Iterable[str]) -> str:

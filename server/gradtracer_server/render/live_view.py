@@ -55,7 +55,7 @@ def _state(run: Run) -> Text:
 
 def _progress(run: Run) -> RenderableType:
     total = run.progress.total_steps if run.progress else None
-    reached = f"step {count(run.last_step)}"
+    reached = f"{run.unit} {count(run.last_step)}"
     line = Table.grid(padding=(0, 2))
     cells: list[RenderableType] = []
     if total:
@@ -65,7 +65,7 @@ def _progress(run: Run) -> RenderableType:
     speed = run.progress.steps_per_second if run.progress else None
     if speed and run.status == "live":
         left = f", {_duration((total - run.last_step) / speed)} left" if total else ""
-        cells.append(Text(f"{number(speed)} steps/s{left}", style="dim"))
+        cells.append(Text(f"{number(speed)} {run.unit}s/s{left}", style="dim"))
     line.add_row(*cells)
     return line
 

@@ -1,0 +1,127 @@
+"""A real booster that trains now: its rounds stand on the call, its progress is one bar."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lsp.editor import DEADLINE_SECONDS, Editor
+from lsprotocol import types
+
+SCRIPT = """\
+import sys
+
+import numpy as np
+import xgboost as xgb
+
+import gradtracer
+
+
+class OneLineARound(xgb.callback.TrainingCallback):
+    def after_iteration(self, model, epoch, evals_log):
+        return not sys.stdin.readline()
+
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(600, 5))
+y = x[:, 0] + x[:, 1] * x[:, 2] + rng.normal(size=600)
+dtrain, dval = xgb.DMatrix(x[:400], y[:400]), xgb.DMatrix(x[400:], y[400:])
+params = {
+    "eta": 0.3,
+    "nthread": 1,
+}
+booster = xgb.train(
+    params,
+    dtrain,
+    5000,
+    evals=[(dtrain, "train"), (dval, "val")],
+    verbose_eval=False,
+    callbacks=[gradtracer.xgboost_callback(), OneLineARound()],
+)
+"""
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A training that does a round for each line it is sent, and ends with its input."""
+    (tmp_path / "train.py").write_text(SCRIPT, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "train.py"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GRADTRACER_REPORT_SECONDS": "0.1"},
+    )
+    yield process
+    if process.poll() is None:
+        process.communicate()
+
+
+def step(training: subprocess.Popen[bytes]) -> None:
+    assert training.stdin is not None
+    training.stdin.write(b"\n")
+    training.stdin.flush()
+
+
+async def hints(editor: Editor, script: Path) -> dict[int, str]:
+    """What stands at the end of which line."""
+    found = await editor.client.text_document_inlay_hint_async(
+        types.InlayHintParams(
+            types.TextDocumentIdentifier(script.as_uri()),
+            types.Range(types.Position(0, 0), types.Position(100, 0)),
+        )
+    )
+    return {hint.position.line: str(hint.label) for hint in found or []}
+
+
+async def hint_until(
+    editor: Editor, script: Path, wanted: str, training: subprocess.Popen[bytes] | None = None
+) -> list[int]:
+    """Lines of the hints, once one reads like a pattern; the training goes on meanwhile."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        told = await hints(editor, script)
+        if any(re.fullmatch(wanted, said) for said in told.values()):
+            return list(told)
+        assert time.monotonic() < end, f"not within {DEADLINE_SECONDS} s: {told}"
+        if training is not None:
+            step(training)
+        await asyncio.sleep(0.02)
+
+
+async def test_rounds_of_a_booster_are_told_while_it_trains_and_after(
+    editor: Editor, tmp_path: Path, training: subprocess.Popen[bytes]
+) -> None:
+    script = tmp_path / "train.py"
+    await editor.start(tmp_path)
+    editor.open(script)
+    at = await hint_until(editor, script, r"round \d+/5,000, val \d\.\d+", training)
+    lines = SCRIPT.splitlines()
+    assert [lines[line] for line in at] == [")"]
+
+    def bar() -> list[object]:
+        return [each for said in editor.client.progress_reports.values() for each in said]
+
+    def said(pattern: str) -> bool:
+        told = [getattr(each, "message", "") or "" for each in bar()]
+        return any(re.match(pattern, message) for message in told)
+
+    await editor.until(lambda: said(r"round \d+/5,000"))
+    begun = bar()[0]
+    assert isinstance(begun, types.WorkDoneProgressBegin)
+    assert begun.title == "Training train.py"
+
+    card = await editor.hover_until(script, "xgb.train(", "Live: round")
+    assert re.search(r"Best round \| \d+ of", card)
+    await editor.hover_until(script, "0.3,", "learning_rate: the run had 0.3.")
+
+    training.communicate()
+    await hint_until(editor, script, r"\d+ rounds, val \d\.\d+")
+    await editor.until(lambda: isinstance(bar()[-1], types.WorkDoneProgressEnd))
+    assert re.match(r"finished at round \d+ of 5,000", bar()[-1].message)
