@@ -48,9 +48,9 @@ _counters: list[weakref.ref[StepCounter]] = []
 _watchers: list[weakref.ref[StepWatcher]] = []
 _newcomers: list[Callable[[Optimizer], None]] = []
 _handles: list[RemovableHandle] = []
-_matches: weakref.WeakKeyDictionary[
-    Optimizer, tuple[tuple[int, ...], list[weakref.ref[StepWatcher]]]
-] = weakref.WeakKeyDictionary()
+_matches: weakref.WeakKeyDictionary[Optimizer, tuple[list[int], list[weakref.ref[StepWatcher]]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def add_watcher(watcher: StepWatcher) -> None:
@@ -137,7 +137,7 @@ def _after(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
 
 
 def _watchers_of(optimizer: Optimizer) -> list[weakref.ref[StepWatcher]]:
-    shape = tuple(len(group["params"]) for group in optimizer.param_groups)
+    shape = [len(group["params"]) for group in optimizer.param_groups]
     known = _matches.get(optimizer)
     if known is not None and known[0] == shape:
         return known[1]

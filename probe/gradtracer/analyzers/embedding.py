@@ -231,7 +231,10 @@ class EmbeddingTracker:
                 )
 
     def _follow_parameter(self) -> None:
-        weight = self.layer.weight
+        # The attribute goes through a method of nn.Module, at every step.
+        weight = self.layer._parameters.get("weight")  # pyright: ignore[reportPrivateUsage]
+        if weight is None:
+            weight = self.layer.weight
         if weight is self._weight and weight.device == self._observer.device:
             return
         self._weight = weight

@@ -19,10 +19,13 @@ from gradtracer.statistics.recent_look_ups import RecentLookUps
 _BURST_PER_ROW = 16
 _BURST_BOUNDS = (64, 4096)
 _FIRST_BURST = 256
-_MOVEMENT_EVERY = {False: 8, True: 32}
+_MOVEMENT_EVERY = {False: 8, True: 64}
 """Followed steps to each whose movement is measured, by whether the gradient is sparse."""
 _MAX_PENDING = 64
 _ATTEMPTS = 20
+_TOGETHER = 16_384
+"""Look-ups of followed steps that are taken into the state at once, if they are of several steps:
+what is kept of them meanwhile is eight times as large as they are."""
 _SETTLE_SECONDS = 0.25
 """How old a followed step may be and not yet be in the state that the reporting thread reads."""
 
@@ -52,7 +55,8 @@ class TableObserver:
         self.nonfinite_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.treatment: Treatment | None = None
         self._recent = RecentLookUps(rows, device)
-        self._following = False
+        self._first = 0
+        """Of the recent steps, the first that is not yet in the state of the noise."""
         self._version = 0
         """Odd while recent look-ups go into the counts."""
         self._settled = time.monotonic()
@@ -115,41 +119,60 @@ class TableObserver:
         follows = size > 0 and grad is not None and self._in_burst(size)
         if size:
             self._take(size, follows)
+        given = self._pending[0] if len(self._pending) == 1 else None
         self._pending.clear()
         if self.treatment is not None:
             with torch.no_grad():
                 self._treated = (self.treatment, weight.index_select(0, self.treatment.rows))
         if follows and grad is not None:
             with torch.no_grad():
-                self._follow(weight, grad, self._recent.latest)
+                self._follow(weight, grad, self._recent.latest, given)
 
     def _take(self, size: int, follows: bool) -> None:
         """Put the look-ups of a step among the recent ones."""
         recent = self._recent
-        if (
-            follows != self._following
-            or not recent.fits(size)
-            or (follows and recent.steps >= self.noise.together)
-            or time.monotonic() - self._settled > _SETTLE_SECONDS
-        ):
+        if not recent.fits(size) or time.monotonic() - self._settled > _SETTLE_SECONDS:
             self._settle()
-        self._following = follows
+        elif recent.steps > self._first:
+            waiting = recent.bounds[-1] - recent.bounds[self._first]
+            if (
+                not follows
+                or recent.steps - self._first >= self.noise.together
+                or waiting + size > _TOGETHER
+            ):
+                self._settle_followed()
         recent.append(self._pending, size)
+        if not follows:
+            self._first = recent.steps
+
+    def _settle_followed(self) -> None:
+        """Take the followed steps into the state of the noise; they are still to be counted."""
+        recent = self._recent
+        if recent.steps > self._first:
+            self.nonfinite_steps += self.noise.settle(*recent.since(self._first))
+            self._first = recent.steps
 
     def _settle(self) -> None:
         """Take the recent steps into the state: as exact as step by step, at a fraction."""
         recent = self._recent
         if recent.steps:
+            self._settle_followed()
             self._version += 1
             self.exposure.add(recent.ids)
-            if self._following:
-                self.nonfinite_steps += self.noise.settle(recent.ids, recent.bounds)
             recent.clear()
+            self._first = 0
             self._version += 1
         self._settled = time.monotonic()
 
-    def _follow(self, weight: torch.Tensor, grad: torch.Tensor, ids: torch.Tensor) -> None:
-        self.noise.record(self._recent.bounds[-2], ids, grad)
+    def _follow(
+        self,
+        weight: torch.Tensor,
+        grad: torch.Tensor,
+        ids: torch.Tensor,
+        given: torch.Tensor | None,
+    ) -> None:
+        bounds = self._recent.bounds
+        self.noise.record(bounds[-2] - bounds[self._first], ids, grad, given)
         if self.tracked_steps % _MOVEMENT_EVERY[grad.is_sparse] == 0:
             # A sparse gradient moves its own rows only: then there is no drift to look for.
             # In a replica they may be other ranks' examples that a row moves for.
@@ -193,6 +216,7 @@ class TableObserver:
             return torch.as_tensor(state[name]).to(self.device, copy=True)
 
         self._recent.clear()
+        self._first = 0
         self.noise.discard()
         self.exposure.load_state_dict(state["exposure"])
         self.noise.state = tensor("noise")

@@ -25,6 +25,7 @@ import torch
 
 from gradtracer.statistics.exposure_clock import ExposureClock
 from gradtracer.statistics.repeated_rows import repeated_rows
+from gradtracer.statistics.step_buffer import StepBuffer
 from gradtracer.statistics.step_gradient import at_look_ups
 
 _BLOCK = 4
@@ -65,7 +66,7 @@ class NoiseEnergy:
         self._word = torch.arange(_WORDS, device=device).unsqueeze(1)
         self._places = torch.zeros(0, dtype=torch.int64, device=device)
         self._ones = torch.zeros(0, device=device)
-        self._recorded = torch.zeros(0, self._blocks * _BLOCK, dtype=torch.bfloat16, device=device)
+        self._recorded = StepBuffer(torch.zeros(0, self._blocks * _BLOCK, device=device))
         self._whole: list[bool] = []
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
         self._may_ask = device.type == "cpu"
@@ -105,23 +106,26 @@ class NoiseEnergy:
         """Forget the last gradients: the next exposure does not follow the one kept."""
         self.state.view(torch.int16)[8::12] &= ~ExposureClock.KEPT
 
-    def record(self, start: int, ids: torch.Tensor, grad: torch.Tensor) -> None:
+    def record(
+        self,
+        start: int,
+        ids: torch.Tensor,
+        grad: torch.Tensor,
+        given: torch.Tensor | None = None,
+    ) -> None:
         """Keep what one step shows until `settle`.
 
         Args:
             start: look-ups recorded since then.
             ids: `[B]` int64, the step's look-ups, at least one.
             grad: the table's gradient, dense `[N, D]` or sparse.
+            given: as `at_look_ups` takes it.
         """
         end = start + ids.numel()
-        if self._recorded.shape[0] < end:
-            longer = self._recorded.new_zeros(max(end, 2 * start), self._recorded.shape[1])
-            longer[:start] = self._recorded[:start]
-            self._recorded = longer
-        found = at_look_ups(grad, ids, self._basis)
-        # Four bfloat16 are one word: gradients of 1e-6 do not underflow, three digits are enough.
-        self._recorded[start:end].copy_(found.values)
-        self._whole.append(found.whole)
+        if self._recorded.size < end:
+            self._recorded.resize(max(end, 2 * start), keep=start)
+        place = self._recorded.part(start, end)
+        self._whole.append(at_look_ups(grad, ids, self._basis, place, given=given))
 
     def settle(self, ids: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor:
         """Take what was recorded into the state.
@@ -134,17 +138,19 @@ class NoiseEnergy:
             `[]` int64: in how many of the steps a gradient in the batch was not finite.
         """
         self._bad = torch.zeros((), dtype=torch.bool, device=ids.device)
+        # Four bfloat16 are one word: gradients of 1e-6 do not underflow, three digits are enough.
+        recorded = self._recorded.whole[: bounds[-1]].bfloat16()
         step = 0
         for whole, run in groupby(self._whole):
             part = bounds[step : step + len(list(run)) + 1]
             step += len(part) - 1
             steps = slice(part[0], part[-1])
             part = [end - steps.start for end in part]
-            self._take_in(ids[steps], self._recorded[steps], part, whole)
+            self._take_in(ids[steps], recorded[steps], part, whole)
         self.discard()
         if not self._may_ask or not self._bad:
             return self._bad.long()
-        squares = self._recorded[: bounds[-1]].float().square_().sum(dim=1)
+        squares = recorded.float().square_().sum(dim=1)
         fine = [squares[a:b].lt(_LARGEST).all() for a, b in pairwise(bounds)]
         return len(fine) - torch.stack(fine).sum()
 
@@ -213,17 +219,14 @@ class NoiseEnergy:
         """Words `[3, M]` of M rows after an exposure each.
 
         Args:
-            words: before it; left as they are.
+            words: before it; written to where every gradient is finite.
             means: `[n, K]` bfloat16, contiguous: mean gradients.
             place: `[M]` int64: where in `means` each row's is.
             share: `[M]` float32: 1 / examples in each mean.
         """
         size = place.numel()
-        new = words.clone()
-        averages, sketch, last = new.unbind()
+        averages, sketch, last = words.unbind()
         tick, last_share = self._clock_fields(last)
-        energy, noise = averages.view(torch.float32).view(size, 2).unbind(1)
-        agreement = last.view(torch.float32)[1::2]
 
         blocks, state = means.view(torch.int64).view(-1), tick.long()
         begins = place * self._blocks
@@ -234,6 +237,15 @@ class NoiseEnergy:
         twice_product = (a * b) @ self._twice
         length = a.square_().addcmul_(b, b) @ self._once
         finite = length < _LARGEST
+        good = finite.all()
+        new = words
+        if not (self._may_ask and good):
+            self._bad = self._bad.logical_or(~good)
+            new = words.clone()
+            averages, sketch, last = new.unbind()
+            tick, last_share = self._clock_fields(last)
+        energy, noise = averages.view(torch.float32).view(size, 2).unbind(1)
+        agreement = last.view(torch.float32)[1::2]
         # Means over c and c' examples: their difference has 1/c + 1/c' times one's variance.
         scale = (share + last_share).reciprocal_()
         weight = self._clock.pair_weight.gather(0, state)
@@ -243,14 +255,11 @@ class NoiseEnergy:
         sketch.copy_(after)
         tick.copy_(self._clock.following.gather(0, state))
         last_share.copy_(share)
-        good = finite.all()
-        if self._may_ask and good:
+        if new is words:
             return new
-        self._bad = self._bad.logical_or(~good)
         # A row left out keeps its figures, but what comes next does not follow what was kept.
-        old = words.clone()
-        self._clock_fields(old[2])[0].bitwise_and_(~ExposureClock.KEPT)
-        return torch.where(finite, new, old)
+        self._clock_fields(words[2])[0].bitwise_and_(~ExposureClock.KEPT)
+        return torch.where(finite, new, words)
 
     @staticmethod
     def _clock_fields(word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

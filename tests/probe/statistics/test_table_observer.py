@@ -82,6 +82,26 @@ def test_a_batch_larger_than_the_buffer_and_a_small_one_after_it_are_counted() -
     assert loop.observer.noise.exposures.tolist() == steps
 
 
+def test_counting_waits_longer_than_the_noise_and_neither_loses_a_step() -> None:
+    rows, interval = 200_000, 2
+    loop = Loop(nn.Embedding(rows, 4, sparse=True), interval=interval)
+    batches = ids_of(40, 200, 300)
+    followed = np.zeros(rows, dtype=int)
+    for ids in batches:
+        before = loop.observer.tracked_steps
+        loop.step(ids)
+        if loop.observer.tracked_steps > before:
+            followed[ids.unique().numpy()] += 1
+    assert 0 < loop.observer.tracked_steps < 300
+    assert loop.observer._recent.steps > loop.observer.noise.together
+    loop.observer.count_pending()
+    truth = np.bincount(torch.cat(batches).numpy(), minlength=rows)
+    assert loop.observer.exposure.counts.tolist() == truth.tolist()
+    known = loop.observer.noise.exposures.numpy()
+    assert (known[followed > 41] > 30).all()
+    assert (known[followed == 0] == 0).all()
+
+
 def test_another_thread_reads_exact_counts_between_steps_without_settling_them() -> None:
     loop = Loop(nn.Embedding(50, 4), interval=10)
     batches = ids_of(50, 9, 30)
