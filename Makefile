@@ -49,8 +49,10 @@ lint: $(INSTALLED)  ## Style and types, without tests
 vsix: $(NODE_INSTALLED)  ## Package the VS Code extension
 	npm run package --workspace client-vscode --loglevel=error
 
-bench: $(INSTALLED)  ## Print the figures: medians, percentiles, ratios
-	@set -e; for file in $(sort $(wildcard tests/bench/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(INSTALLED)  ## Print the figures: medians, percentiles, ratios; of layers' places a sample
+	@set -e; for file in $(filter-out %/bench_sites.py,$(sort $(wildcard tests/bench/bench_*.py))); do \
+	  echo "== $$file"; $(BIN)/python "$$file"; done
+	@echo "== tests/bench/bench_sites.py --every 12"; $(BIN)/python tests/bench/bench_sites.py --every 12
 
 bench-sites: $(INSTALLED)  ## Print how many layers of RecBole, DeepCTR-Torch and transformers are on their own line
 	$(BIN)/python tests/bench/bench_sites.py

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from gradtracer.analyzers.embedding import EmbeddingTracker
-from gradtracer.run import Run
+if TYPE_CHECKING:
+    # The original system, whose import name is ours too, trains here as well.
+    from gradtracer.analyzers.embedding import EmbeddingTracker
+    from gradtracer.run import Run
 
 Kind = Literal["contradictory", "alternating", "overshooting", "none"]
 OptimizerName = Literal["sgd", "adam", "adamw", "sparse_adam", "adagrad", "rmsprop"]
@@ -64,6 +66,8 @@ class Planted:
     batch: int = 256
     label_noise: float = 0.3
     look_ups: int = 400
+    exponent: float = 1.0
+    """Of the Zipf law."""
 
     @property
     def burst(self) -> int:
@@ -86,7 +90,7 @@ class PlantedTraining:
         g = torch.Generator().manual_seed(10_000 + plan.seed)
         self._random = g
         order = torch.randperm(plan.rows, generator=g)
-        rank_law = 1.0 / (1.0 + order.double())
+        rank_law = (1.0 + order.double()) ** -plan.exponent
         zipf, flat = rank_law / rank_law.sum(), torch.full_like(rank_law, 1.0 / plan.rows)
         mix = {"zipf": 1.0, "half-uniform": 0.5, "uniform": 0.0}[plan.exposure]
         self.law = mix * zipf + (1.0 - mix) * flat
@@ -112,16 +116,20 @@ class PlantedTraining:
 
     def watch(self, run: Run) -> EmbeddingTracker:
         """Attach a tracker, as a user does."""
+        from gradtracer.analyzers.embedding import EmbeddingTracker
+
         return EmbeddingTracker(self.table, track_interval=self.plan.track_interval, run=run)
 
-    def train(self, steps: int | None = None) -> None:
-        """Forward, backward, step."""
+    def train(self, steps: int | None = None, after: Callable[[], object] | None = None) -> None:
+        """Forward, backward, step; and what is to be called after it."""
         for _ in range(self.plan.steps if steps is None else steps):
             ids, context, label, weight = self._draw()
             self.optimizer.zero_grad()
             score = (self.table(ids) * context).sum(dim=1)
             (0.5 * weight * (score - label).square()).sum().backward()
             self.optimizer.step()
+            if after is not None:
+                after()
 
     def _draw(self) -> tuple[torch.Tensor, ...]:
         plan, g = self.plan, self._random
