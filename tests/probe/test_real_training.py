@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from gradtracer.analyzers.embedding import EmbeddingTracker
+from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.run import Run
 from gradtracer.settings import Settings
 
@@ -209,3 +210,73 @@ def test_int32_ids_and_ids_by_keyword_are_counted(run: Run) -> None:
         lambda: model.head(model.table(input=IDS.int())),
     )
     assert observed(tracker) == (48, 3)
+
+
+def test_of_two_optimizers_over_one_table_a_step_of_both_is_one_step(run: Run) -> None:
+    model = Scorer()
+    tracker = EmbeddingTracker(model.table, run=run)
+    first = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, [first, torch.optim.Adam(model.table.parameters())])
+    assert observed(tracker) == (48, 3)
+    assert tracker.figures().optimizer is not None
+    assert tracker.figures().optimizer.name == "SGD"
+
+
+def test_of_two_optimizers_that_take_turns_every_step_counts(run: Run) -> None:
+    model = Scorer()
+    tracker = EmbeddingTracker(model.table, run=run)
+    first, other = (torch.optim.SGD(model.parameters(), lr=lr) for lr in (0.1, 0.01))
+    for _ in range(2):
+        train(model, [first])
+        train(model, [other])
+    assert observed(tracker) == (16 * 12, 12)
+
+
+def test_counters_widen_before_they_overflow_and_a_resumed_run_goes_on(run: Run) -> None:
+    model = Scorer()
+    tracker = EmbeddingTracker(model.table, run=run)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, [optimizer])
+    state = tracker.state_dict()
+    state["observer"]["exposure"]["counts"][0] = 2**31 - 2
+    state["observer"]["exposure"]["total"] = 2**31 + 40
+    tracker.load_state_dict(state)
+    train(model, [optimizer])
+    assert tracker.figures().counts[:2].tolist() == [2**31 + 1, 6]
+    assert tracker.figures().gini is not None
+    summary = tracker.summary()
+    assert summary["exposures"] == 2**31 + 1 + 6 * 15
+
+
+class Breaks(nn.Module):
+    """A score whose gradient may be no number from its end on, or in its table alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.one, self.two = nn.Embedding(40, 8), nn.Linear(8, 8), nn.Linear(8, 1)
+        self.late, self.early = 0.0, False
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        rows = self.table(ids)
+        if self.early:
+            # The root's slope at zero is infinite, and infinity times zero is no number.
+            rows = rows + (0.0 * rows).sqrt()
+        return self.two(torch.relu(self.one(rows))) + self.late
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_of_a_table_and_layers_the_one_where_gradients_broke_speaks(run: Run, early: bool) -> None:
+    torch.manual_seed(0)
+    model = Breaks()
+    tracker, layers = EmbeddingTracker(model.table, run=run), FlowTracker(model, run=run)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, [optimizer])
+    model.early, model.late = early, 0.0 if early else float("nan")
+    train(model, [optimizer])
+    said = {finding.type for finding in tracker.findings()}
+    assert tracker.figures().nonfinite_steps == 3
+    assert ("NON_FINITE" in said) == early
+    origins = [each.origin for each in layers.figures() if each.origin is not None]
+    assert len(origins) == 1
+    assert tracker.figures().first_nonfinite == 3
+    assert origins[0].step == (4 if early else 3)

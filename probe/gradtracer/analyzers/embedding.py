@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.analyzers.forward_hook import listen
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts, optimizer_facts
 from gradtracer.analyzers.table_figures import TableFigures, measure, observation
@@ -25,6 +26,7 @@ from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.analyzers.table_report import summarize, table_report
 from gradtracer.analyzers.table_state import (
     TableState,
+    exposure_of_all,
     merge_states,
     pack_state,
     read_state,
@@ -113,6 +115,7 @@ class EmbeddingTracker:
         self._auto_fix = AutoFix(run, self.name) if self.auto_fix else None
         self.audit_logger = self._auto_fix.audit if self._auto_fix is not None else None
         self.steps = 0
+        self._counts_step = True
         self._without_gradient = 0
         self._active = run.observing
         self._measuring = threading.Lock()
@@ -178,14 +181,17 @@ class EmbeddingTracker:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Called right before the optimizer that holds the table steps."""
-        if self._optimizer is None or self._optimizer() is not optimizer:
+        known = self._optimizer() if self._optimizer is not None else None
+        # Of two optimizers that hold the table, the second steps on what the first one has.
+        self._counts_step = known is None or known is optimizer or self._observer.has_pending
+        if known is not optimizer and self._counts_step:
             self._optimizer = weakref.ref(optimizer)
             self._training = training_sites(optimizer)
         if not self._active:
             return
         try:
             self._notice_order()
-            self._observer.before_step(self._weight, self._weight.grad)
+            self._observer.before_step(self._weight, self._weight.grad, self.run.step)
         except Exception:
             self._fail("following the gradient")
 
@@ -196,7 +202,7 @@ class EmbeddingTracker:
         try:
             if self._observer.waits:
                 self._observer.after_step(self._weight)
-            self.steps += 1
+            self.steps += self._counts_step
         except Exception:
             self._fail("following the update")
 
@@ -209,7 +215,7 @@ class EmbeddingTracker:
             return
         try:
             self._notice_order()
-            self._observer.before_step(self._weight, self._weight.grad)
+            self._observer.before_step(self._weight, self._weight.grad, self.run.step)
             self._observer.after_step(self._weight)
             self.steps += 1
             self.run.stepped(self)
@@ -273,7 +279,7 @@ class EmbeddingTracker:
         self._observer.count_pending()
         if self.run.streams:
             self.run.ranks.collect()
-        return self._measure()
+        return self._measure(now=True)
 
     def rank_state(self, *, final: bool) -> bytes:
         """What this rank knows of the table, for the rank that reports (see `ranks.py`)."""
@@ -288,7 +294,12 @@ class EmbeddingTracker:
         self._notes.append((look_ups, seen))
         return found
 
-    def _measure(self) -> TableFigures:
+    def _layers_broke(self, now: bool) -> int:
+        trackers = [each for each in list(self.run.trackers) if isinstance(each, FlowTracker)]
+        steps = [tracker.first_nonfinite(now=now) for tracker in trackers]
+        return min((step for step in steps if step >= 0), default=-1)
+
+    def _measure(self, *, now: bool = False) -> TableFigures:
         with self._measuring, torch.no_grad():
             staleness, steps = self._staleness, self.steps
             own, others = read_state(self._observer), self.run.ranks.of(self.name)
@@ -310,6 +321,7 @@ class EmbeddingTracker:
         earlier = [rank for step, rank in self._ranks if step <= 0.75 * self.steps]
         return figures._replace(
             optimizer=self._facts,
+            layers_broke=self._layers_broke(now) if figures.nonfinite_steps else -1,
             trainable=self._weight.requires_grad,
             auto_fix=self.auto_fix,
             earlier_rank=earlier[-1] if earlier else None,
@@ -357,25 +369,41 @@ class EmbeddingTracker:
         return self._book.active
 
     def state_dict(self) -> dict[str, Any]:
-        """State to save beside the model's, so that a resumed training goes on counting."""
+        """State to save beside the model's, so that a resumed training goes on counting.
+
+        Of several ranks the first one's holds what all have counted: it is the one to save.
+        """
         self._observer.count_pending()
+        state = self._observer.state_dict()
+        if self._replicated() and self.run.streams:
+            self.run.ranks.collect()
+            others = [unpack_state(packed) for packed in self.run.ranks.of(self.name)]
+            state["exposure"] = exposure_of_all(state["exposure"], others, self._notes)
         return {
             "rows": self.num_embeddings,
             "dim": self.embedding_dim,
             "steps": self.steps,
-            "observer": self._observer.state_dict(),
+            "observer": state,
             "staleness": self._staleness.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state.
 
+        All ranks may load the first one's: that one goes on counting for all of them, in a training
+        of any number of ranks; the others begin to count anew, and what they add is added up.
+
         Raises:
             ValueError: it is no tracker's state, or one of a table of another shape.
         """
         try:
             shape = (state["rows"], state["dim"])
+            if shape == (self.num_embeddings, self.embedding_dim) and place_among_ranks().rank:
+                self.steps = int(state["steps"])
+                return
             if shape == (self.num_embeddings, self.embedding_dim):
+                notes = state["observer"]["exposure"]["notes"]
+                self._notes = [(int(look_ups), int(seen)) for look_ups, seen in notes]
                 self._staleness.load_state_dict(state["staleness"])
                 self._observer.load_state_dict(state["observer"])
                 self.steps = int(state["steps"])

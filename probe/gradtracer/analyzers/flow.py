@@ -299,6 +299,20 @@ class FlowTracker:
                 observer.publish(self.run.step)
         return self._measure([observer.snapshot() for observer in self._all])
 
+    def first_nonfinite(self, *, now: bool = False) -> int:
+        """The run's step at which a layer's gradient first was not finite; -1 for none.
+
+        As far as reported; up to `now` where it is asked for where the training is.
+        """
+        steps = [-1]
+        with torch.no_grad():
+            for observer in self._all:
+                if now:
+                    observer.publish(self.run.step)
+                first_bad = observer.snapshot().first_bad
+                steps += first_bad.tolist() if first_bad is not None else []
+        return min((step for step in steps if step >= 0), default=-1)
+
     def _measure(self, snapshots: list[Snapshot]) -> list[LayerFigures]:
         names = {layer: watched.name for layer, watched in self._watched.items()}
         with self._measuring, torch.no_grad():

@@ -51,6 +51,10 @@ class TableFigures(NamedTuple):
     drift: DriftShare | None
     nonfinite_steps: int
     movement: MovementTotals
+    first_nonfinite: int = -1
+    """The run's step of the first of them; -1 where there was none."""
+    layers_broke: int = -1
+    """The step at which the gradient of a layer first was not finite; -1 where none is known of."""
     optimizer: OptimizerFacts | None = None
     trainable: bool = True
     auto_fix: bool = False
@@ -116,6 +120,7 @@ def measure(
         velocity=_velocity(movement, previous),
         drift=drift_share(movement),
         nonfinite_steps=state.nonfinite_steps,
+        first_nonfinite=state.first_nonfinite,
         movement=movement,
     )
 

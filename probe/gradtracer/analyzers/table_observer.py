@@ -53,8 +53,13 @@ class TableObserver:
         self.movement = Movement(rows, device, seed, padding_idx)
         self.tracked_steps = 0
         self.nonfinite_steps = torch.zeros((), dtype=torch.int64, device=device)
+        self.first_nonfinite = torch.full((), -1, dtype=torch.int64, device=device)
+        """The run's step of the first of them; -1 where there was none."""
         self.treatment: Treatment | None = None
         self._recent = RecentLookUps(rows, device)
+        self._step = 0
+        self._followed: list[int] = []
+        """The run's steps of those not yet in the state of the noise."""
         self._first = 0
         """Of the recent steps, the first that is not yet in the state of the noise."""
         self._version = 0
@@ -111,14 +116,15 @@ class TableObserver:
                 return counts.index_add_(0, recent, torch.ones_like(recent, dtype=counts.dtype))
         return self.exposure.counts.clone()
 
-    def before_step(self, weight: torch.Tensor, grad: torch.Tensor | None) -> None:
-        """The optimizer is about to step on `weight`."""
+    def before_step(self, weight: torch.Tensor, grad: torch.Tensor | None, step: int = 0) -> None:
+        """The optimizer is about to step on `weight`, in the run's step `step`."""
         size = 0
         for ids in self._pending:
             size += ids.numel()
         follows = size > 0 and grad is not None and self._in_burst(size)
         if size:
             self._take(size, follows)
+        self._step = step
         given = self._pending[0] if len(self._pending) == 1 else None
         self._pending.clear()
         if self.treatment is not None:
@@ -149,8 +155,19 @@ class TableObserver:
         """Take the followed steps into the state of the noise; they are still to be counted."""
         recent = self._recent
         if recent.steps > self._first:
-            self.nonfinite_steps += self.noise.settle(*recent.since(self._first))
+            bad = self.noise.settle(*recent.since(self._first))
+            if bad is not None:
+                self._note_nonfinite(bad)
+            self._followed.clear()
             self._first = recent.steps
+
+    def _note_nonfinite(self, bad: torch.Tensor) -> None:
+        """`[S]` bool: which of the followed steps."""
+        self.nonfinite_steps += bad.sum()
+        # Off the host every step is settled by itself: nothing is asked of the device.
+        first = self._followed[int(bad.int().argmax()) if self.noise.together > 1 else 0]
+        news = bad.any() & (self.first_nonfinite < 0)
+        self.first_nonfinite = torch.where(news, first, self.first_nonfinite)
 
     def _settle(self) -> None:
         """Take the recent steps into the state: as exact as step by step, at a fraction."""
@@ -173,6 +190,7 @@ class TableObserver:
     ) -> None:
         bounds = self._recent.bounds
         self.noise.record(bounds[-2] - bounds[self._first], ids, grad, given)
+        self._followed.append(self._step)
         if self.tracked_steps % _MOVEMENT_EVERY[grad.is_sparse] == 0:
             # A sparse gradient moves its own rows only: then there is no drift to look for.
             # In a replica they may be other ranks' examples that a row moves for.
@@ -207,6 +225,7 @@ class TableObserver:
             "movement": self.movement.sums.clone(),
             "tracked_steps": self.tracked_steps,
             "nonfinite_steps": self.nonfinite_steps.clone(),
+            "first_nonfinite": self.first_nonfinite.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -217,12 +236,15 @@ class TableObserver:
 
         self._recent.clear()
         self._first = 0
+        self._followed.clear()
         self.noise.discard()
         self.exposure.load_state_dict(state["exposure"])
         self.noise.state = tensor("noise")
         self.movement.sums = tensor("movement")
         self.tracked_steps = int(state["tracked_steps"])
         self.nonfinite_steps = tensor("nonfinite_steps")
+        if "first_nonfinite" in state:
+            self.first_nonfinite = tensor("first_nonfinite")
         # Steps may lie between the two processes.
         self.noise.start_burst()
 

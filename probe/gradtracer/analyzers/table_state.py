@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from gradtracer.analyzers.table_observer import TableObserver
+from gradtracer.statistics.exposure import INT32_MAX, next_note
 from gradtracer.statistics.movement import MovementTotals
 
 _LIMIT = 40
@@ -30,6 +32,8 @@ class TableState(NamedTuple):
     movement: MovementTotals
     tracked_steps: int
     nonfinite_steps: int
+    first_nonfinite: int = -1
+    """The run's step of the first of them; -1 where there was none."""
 
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True):
@@ -58,6 +62,7 @@ def read_state(observer: TableObserver) -> TableState:
         movement=observer.movement.totals(),
         tracked_steps=observer.tracked_steps,
         nonfinite_steps=int(observer.nonfinite_steps),
+        first_nonfinite=int(observer.first_nonfinite),
     )
 
 
@@ -92,7 +97,28 @@ def merge_states(own: TableState, others: Sequence[TableState]) -> TableState:
         tracked_steps=own.tracked_steps,
         # Gradients are averaged over ranks before the step: all see the same one.
         nonfinite_steps=max(state.nonfinite_steps for state in every),
+        first_nonfinite=own.first_nonfinite,
     )
+
+
+def exposure_of_all(
+    own: dict[str, Any], others: Sequence[TableState], notes: Sequence[tuple[int, int]]
+) -> dict[str, Any]:
+    """`Exposure.state_dict` of one rank with what the `others` counted.
+
+    `notes` are those of the whole: look-ups and rows seen at each report.
+    """
+    counts = torch.as_tensor(own["counts"]).long()
+    for other in others:
+        if other.counts.size == counts.numel():
+            counts += torch.from_numpy(other.counts.astype(np.int64)).to(counts.device)
+    total = int(counts.sum())
+    return {
+        "counts": counts.int() if total <= INT32_MAX else counts,
+        "total": total,
+        "notes": list(notes),
+        "next_note": next_note(total),
+    }
 
 
 def pack_state(state: TableState) -> bytes:

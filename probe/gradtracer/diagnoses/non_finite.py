@@ -45,10 +45,14 @@ def _offers(figures: LayerFigures) -> list[FixOffer]:
 
 
 def examine_table(figures: TableFigures, settings: Settings) -> Finding | None:
-    """The same for an embedding table, which counts its own."""
+    """The same for an embedding table, which counts its own.
+
+    Nothing where a layer's gradient broke no later: a backward pass carries such values on towards
+    the tables, and the layer speaks.
+    """
     del settings
     count, steps = figures.nonfinite_steps, figures.steps
-    if count == 0 or steps == 0:
+    if count == 0 or steps == 0 or 0 <= figures.layers_broke <= figures.first_nonfinite:
         return None
     premise = f"In {count:,} of {steps:,} tracked steps the gradient held values that are not"
     return _finding(count, steps, f"{premise} finite.", False)

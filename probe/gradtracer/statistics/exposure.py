@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 _FIRST_NOTE = 64
-_INT32_MAX = 2**31 - 1
+INT32_MAX = 2**31 - 1
 
 
 class Halfway(NamedTuple):
@@ -45,14 +45,14 @@ class Exposure:
         if size == 0:
             return
         self.total += size
-        if self.total > _INT32_MAX and self.counts.dtype == torch.int32:
+        if self.total > INT32_MAX and self.counts.dtype == torch.int32:
             self.counts = self.counts.long()
         if self._ones.numel() < size or self._ones.dtype != self.counts.dtype:
             self._ones = torch.ones(size, dtype=self.counts.dtype, device=self.counts.device)
         self.counts.scatter_add_(0, ids, self._ones[:size])
         if self.total >= self._next_note:
             self._notes.append((self.total, torch.count_nonzero(self.counts)))
-            self._next_note = math.ceil(self.total * math.sqrt(2.0))
+            self._next_note = next_note(self.total)
 
     def state_dict(self) -> dict[str, Any]:
         """Counts and notes, as copies; waits for the device."""
@@ -74,6 +74,11 @@ class Exposure:
     def halfway(self) -> Halfway | None:
         """What the later half brought; waits for the device. None at the very beginning."""
         return halfway(self._notes, self.total, torch.count_nonzero(self.counts))
+
+
+def next_note(look_ups: int) -> int:
+    """Half an octave on."""
+    return max(_FIRST_NOTE, math.ceil(look_ups * math.sqrt(2.0)))
 
 
 def halfway(

@@ -127,7 +127,7 @@ class NoiseEnergy:
         place = self._recorded.part(start, end)
         self._whole.append(at_look_ups(grad, ids, self._basis, place, given=given))
 
-    def settle(self, ids: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor:
+    def settle(self, ids: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor | None:
         """Take what was recorded into the state.
 
         Args:
@@ -135,7 +135,8 @@ class NoiseEnergy:
             bounds: where each step begins among them, and where the last one ends.
 
         Returns:
-            `[]` int64: in how many of the steps a gradient in the batch was not finite.
+            `[S]` bool: the steps in which a gradient in the batch was not finite. None where it is
+            known that there was none.
         """
         self._bad = torch.zeros((), dtype=torch.bool, device=ids.device)
         # Four bfloat16 are one word: gradients of 1e-6 do not underflow, three digits are enough.
@@ -148,11 +149,13 @@ class NoiseEnergy:
             part = [end - steps.start for end in part]
             self._take_in(ids[steps], recorded[steps], part, whole)
         self.discard()
-        if not self._may_ask or not self._bad:
-            return self._bad.long()
+        if not self._may_ask:
+            return self._bad.reshape(1)
+        if not self._bad:
+            return None
         squares = recorded.float().square_().sum(dim=1)
         fine = [squares[a:b].lt(_LARGEST).all() for a, b in pairwise(bounds)]
-        return len(fine) - torch.stack(fine).sum()
+        return ~torch.stack(fine)
 
     def discard(self) -> None:
         """Forget what was recorded and not yet settled."""

@@ -23,6 +23,7 @@ class Loop:
 
     def __init__(self, layer: Layer, *, interval: int = 1, **sgd: Any) -> None:
         self.layer = layer
+        self.steps = 0
         self.optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, **sgd)
         self.observer = TableObserver(
             layer.weight.detach(), track_interval=interval, seed=0, padding_idx=layer.padding_idx
@@ -34,8 +35,9 @@ class Loop:
         self.observer.look_up(ids, trains=True)
         (scale * out).float().square().sum().backward()
         with torch.no_grad():
-            self.observer.before_step(self.layer.weight, self.layer.weight.grad)
+            self.observer.before_step(self.layer.weight, self.layer.weight.grad, self.steps)
             self.optimizer.step()
+            self.steps += 1
             self.observer.after_step(self.layer.weight)
 
     def figures(self) -> TableFigures:
@@ -193,7 +195,7 @@ def test_gradients_that_are_not_finite_are_counted_and_leave_no_trace(bad: float
             with torch.no_grad():
                 loop.layer.weight.copy_(keep)
     figures = loop.figures()
-    assert figures.nonfinite_steps == 2
+    assert (figures.nonfinite_steps, figures.first_nonfinite) == (2, 4)
     assert np.isfinite(figures.noise_energy)
     assert figures.velocity is not None
     assert np.isfinite(figures.velocity)
