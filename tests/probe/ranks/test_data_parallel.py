@@ -167,3 +167,41 @@ def test_a_row_that_other_ranks_examples_move_does_not_drift(ranks) -> None:
     for done in ranks.run("torch.manual_seed(rank)\n" + body.replace("\n    ", "\n"), 2):
         assert done.returncode == 0, done.stderr
     assert ranks.last().values["drift_share"] == 0.0
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_training_of_any_number_of_ranks_resumes_from_the_first_ones_state(
+    ranks, world_size: int
+) -> None:
+    body = """
+    net = DistributedDataParallel(Net())
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    gradtracer.watch(net, optimizer=optimizer, report_seconds=3600)
+    tracker = next(t for t in gradtracer.run.current_run().trackers if t.name == "item_emb")
+    for number in range(5):
+        step(net, optimizer, torch.arange(10 * rank, 10 * rank + 10))
+    dist.barrier()
+    if rank == 0:
+        torch.save(tracker.state_dict(), "tracker.pt")
+    dist.barrier()
+    """
+    for done in ranks.run(body, 3):
+        assert done.returncode == 0, done.stderr
+    (ranks.folder / "store").unlink(missing_ok=True)
+    body = """
+    net = Net() if world == 1 else DistributedDataParallel(Net())
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    gradtracer.watch(net, optimizer=optimizer, report_seconds=3600)
+    tracker = next(t for t in gradtracer.run.current_run().trackers if t.name == "item_emb")
+    tracker.load_state_dict(torch.load("tracker.pt", weights_only=True))
+    for number in range(2):
+        step(net, optimizer, torch.arange(20 * rank, 20 * rank + 20))
+    dist.barrier()
+    if rank == 0:
+        print(tracker.steps, tracker.figures().counts[:41].tolist())
+    dist.barrier()
+    """
+    first, *others = ranks.run(body, world_size)
+    assert [done.returncode for done in (first, *others)] == [0] * world_size, first.stderr
+    rows = [7] * 20 + [5 + 2 * (world_size > 1)] * 10 + [2 * (world_size > 1)] * 10 + [0]
+    assert first.stdout == f"7 {rows}\n"
