@@ -21,7 +21,13 @@ from gradtracer.analyzers.layer_modules import Layer, layers_of
 from gradtracer.analyzers.layer_observer import LayerObserver, Snapshot
 from gradtracer.analyzers.layer_report import layers_report
 from gradtracer.analyzers.model_layers import with_model
-from gradtracer.analyzers.optimizer_facts import OptimizerFacts, facts_by_parameter
+from gradtracer.analyzers.optimizer_facts import (
+    OptimizerFacts,
+    facts_by_parameter,
+    held_by,
+    told_by_scaler,
+)
+from gradtracer.analyzers.saved_layers import saved_layers
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
@@ -112,6 +118,8 @@ class FlowTracker:
         self._reported: dict[str, int] = {}
         self._seen: list[Snapshot] = []
         self._losses: list[Any] = []
+        self._saved: list[dict[str, Any]] = []
+        """States of observers that are still to be made."""
         self._training: TrainingSites | None = None
         self._watched: dict[Layer, _Watched] = {}
         self._watch_site = watch = call_site() if watch_site is None else watch_site
@@ -171,10 +179,13 @@ class FlowTracker:
                 self._note_facts(optimizer, observers)
             for observer in observers:
                 if observer.idle:
-                    observer.rest(self.run.step, _told(optimizer, "found_inf"))
+                    observer.rest(self.run.step, told_by_scaler(optimizer, "found_inf"))
                     continue
                 with torch.no_grad():
-                    scale, skipped = _told(optimizer, "grad_scale"), _told(optimizer, "found_inf")
+                    scale, skipped = (
+                        told_by_scaler(optimizer, "grad_scale"),
+                        told_by_scaler(optimizer, "found_inf"),
+                    )
                     observer.before_step(self.run.step, scale, skipped)
         except Exception:
             self._fail("following gradients")
@@ -222,7 +233,7 @@ class FlowTracker:
         self, known: list[LayerObserver], optimizer: Optimizer | None
     ) -> list[LayerObserver]:
         """Observers at the start of a burst: of the same weights, or of those that took over."""
-        held = _held(optimizer)
+        held = held_by(optimizer)
         kept = [o for o in known if not o.at_burst_start or o.renew()]
         if optimizer is not None and optimizer not in self._observers:
             kept += self._taken_over(held)
@@ -252,7 +263,17 @@ class FlowTracker:
             for layers in places.values()
         ]
         self._all += added
+        if self._saved:
+            self._resume(added)
         return kept + added
+
+    def _resume(self, observers: list[LayerObserver]) -> None:
+        """Hand each of them the saved state of its layers, if there is one."""
+        for observer in observers:
+            names = [self._watched[layer].name for layer in observer.layers]
+            for state in [each for each in self._saved if each["layers"] == names]:
+                self._saved.remove(state)
+                observer.load_state_dict(state["observer"], self.run.step)
 
     def _taken_over(self, held: set[int] | None) -> list[LayerObserver]:
         """Observers of another optimizer, all of whose weights a new one holds: it goes on."""
@@ -386,6 +407,32 @@ class FlowTracker:
         """Diagnoses that hold in the stream."""
         return [found for watched in self._watched.values() for found in watched.book.active]
 
+    def state_dict(self) -> dict[str, Any]:
+        """State to save beside the model's, where the training is, to go on from it later."""
+        with torch.no_grad():
+            observers = [
+                {
+                    "layers": [self._watched[layer].name for layer in observer.layers],
+                    "observer": observer.state_dict(self.run.step),
+                }
+                for observer in self._all
+            ]
+        losses = [float(loss) for loss in self._losses]
+        return {"steps": self.steps, "losses": losses, "observers": observers + self._saved}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state.
+
+        What was saved of the layers of one optimizer goes to the same layers, once they have taken
+        a step; where they are dealt out to optimizers otherwise now, they begin anew.
+
+        Raises:
+            ValueError: it is no tracker's state, or one of other layers.
+        """
+        self.steps, self._losses, self._saved = saved_layers(state, self.sites)
+        with torch.no_grad():
+            self._resume(self._all)
+
     # As in the original system, with the same meanings.
 
     @property
@@ -437,21 +484,6 @@ def observed_modules(run: Run) -> set[nn.Module]:
     """Modules that a FlowTracker of this run observes."""
     trackers = (tracker for tracker in run.trackers if isinstance(tracker, FlowTracker))
     return {module for tracker in trackers for module in tracker.modules()}
-
-
-def _held(optimizer: Optimizer | None) -> set[int] | None:
-    if optimizer is None:
-        return None
-    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-
-
-def _told(optimizer: Optimizer, what: str) -> torch.Tensor | None:
-    """What a GradScaler tells an optimizer that unscales gradients and skips steps by itself.
-
-    `grad_scale`: what the gradients were multiplied by; `found_inf`: not zero where it will skip.
-    """
-    value = getattr(optimizer, what, None)
-    return value if isinstance(value, torch.Tensor) else None
 
 
 def _first_least_last(known: list[Any], loss: Any) -> list[Any]:

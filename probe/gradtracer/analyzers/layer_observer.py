@@ -2,6 +2,8 @@
 
 Runs in the training thread around the optimizer's step. Reads nothing back from a device: on the
 CPU alone, where a number can be had without waiting, every step looks whether gradients are finite.
+
+Longer than most modules, as what a step writes down and what a burst makes of it must agree.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -257,23 +259,51 @@ class LayerObserver:
     def _stepped(self, burst: Burst, step: int) -> None:
         burst.steps += 1
         self.tracked_steps += 1
-        if burst.steps < BURST:
-            return
+        if burst.steps == BURST:
+            self._end(burst, step)
+
+    def _end(self, burst: Burst, step: int) -> None:
         self._history.append(self._slot(burst, step))
         worth = burst.soundness(burst.gradient_squares(self._owner, len(self.layers)))
-        self._directions.add(burst.samples, worth.sound, self._owner)
-        self._activity.add(burst.active, self._telling(burst, worth))
+        self._directions.add(burst.samples[: burst.steps], worth.sound, self._owner)
+        self._activity.add(burst.active[: burst.steps], self._telling(burst, worth))
         self._burst = self._movement = None
         self._weights, self._biases = [], []
         self._bursts += 1
         if self._bursts >= FIRST_BURSTS:
-            self.idle = BURST * (self._interval - 1)
+            self.idle = burst.steps * (self._interval - 1)
+        self.publish(step)
+
+    def state_dict(self, step: int) -> dict[str, Any]:
+        """All that a later process needs to go on; waits for the device. Ends a burst under way."""
+        if self._burst is not None and self._burst.steps:
+            self._end(self._burst, step)
+        return {
+            "history": self._history.state_dict(step),
+            "activity": self._activity.state_dict(),
+            "directions": self._directions.state_dict(),
+            "reached": sorted(self._reached),
+            "tracked_steps": self.tracked_steps,
+            "bursts": self._bursts,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], step: int) -> None:
+        """Go on from the state of an observer of the same layers. Raises KeyError.
+
+        Where gradients broke is not taken over: the weights are those of before that.
+        """
+        self._history.load_state_dict(state["history"], step, self.device)
+        self._activity.load_state_dict(state["activity"])
+        self._directions.load_state_dict(state["directions"])
+        self._reached = set(state["reached"])
+        self.tracked_steps = int(state["tracked_steps"])
+        self._bursts = int(state["bursts"])
         self.publish(step)
 
     def _telling(self, burst: Burst, worth: Soundness) -> torch.Tensor:
         """A layer without any gradient tells of its units if others have one and it has a bias."""
         silent = worth.finite & worth.sound.any(1, keepdim=True) & self._biased
-        for at, absent in enumerate(burst.absent):
+        for at, absent in enumerate(burst.absent[: burst.steps]):
             for index in absent:
                 silent[at, self._owner_list[index]] = False
         return worth.sound | silent

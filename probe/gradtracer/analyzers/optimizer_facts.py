@@ -57,3 +57,19 @@ def _facts(optimizer: Optimizer, group: dict[str, Any]) -> OptimizerFacts:
         adaptive=name in _ADAPTIVE | _DECOUPLED,
         momentum=float(group.get("momentum", group.get("betas", (0.0,))[0])),
     )
+
+
+def held_by(optimizer: Optimizer | None) -> set[int] | None:
+    """Identities of the parameters that an optimizer steps on; None without one."""
+    if optimizer is None:
+        return None
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+
+
+def told_by_scaler(optimizer: Optimizer, what: str) -> torch.Tensor | None:
+    """What a GradScaler tells an optimizer that unscales gradients and skips steps by itself.
+
+    `grad_scale`: what the gradients were multiplied by; `found_inf`: not zero where it will skip.
+    """
+    value = getattr(optimizer, what, None)
+    return value if isinstance(value, torch.Tensor) else None

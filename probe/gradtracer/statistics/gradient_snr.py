@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -71,6 +71,16 @@ class GradientDirections:
         z = torch.where(sums.square > 0, sums.product / sums.square.sqrt(), 0.0)
         z = torch.where(sums.steps >= _FIRST_LOOK, z, 0.0)
         torch.maximum(sums.strongest, z, out=sums.strongest)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies on the host."""
+        return {"past": self._past.cpu().clone(), "sums": torch.stack(list(self._sums)).cpu()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state of the same layers. Raises KeyError."""
+        device = self._past.device
+        self._past = state["past"].to(device, copy=True)
+        self._sums = Directions(*state["sums"].to(device, copy=True).unbind())
 
     def published(self) -> Directions:
         """A copy for another thread."""

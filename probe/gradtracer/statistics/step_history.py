@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -70,6 +70,30 @@ class StepHistory:
             pairs = zip(slots[1::2], slots[2::2], strict=True)
             slots = (slots[0], *(_merge(one, other) for one, other in pairs))
         self.slots = slots
+
+    def state_dict(self, step: int) -> list[dict[str, Any]]:
+        """Copies on the host; steps are told from `step`, that of now: none is above 0."""
+        return [
+            {
+                "first": slot.first - step,
+                "last": slot.last - step,
+                "sums": slot.sums.cpu(),
+                "ends": slot.ends.cpu(),
+            }
+            for slot in self.slots
+        ]
+
+    def load_state_dict(self, state: list[dict[str, Any]], step: int, device: torch.device) -> None:
+        """Go on from a saved state in the run's step `step`. Raises KeyError."""
+        self.slots = tuple(
+            Slot(
+                int(slot["first"]) + step,
+                int(slot["last"]) + step,
+                slot["sums"].to(device),
+                slot["ends"].to(device),
+            )
+            for slot in state
+        )
 
 
 def _merge(one: Slot, other: Slot) -> Slot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,22 @@ class UnitActivity:
         self._age += active.shape[0]
         self._now.counts.add_((active & telling[:, self._layer]).sum(0))
         self._now.steps.add_(telling.sum(0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies on the host."""
+        both = (self._now, self._earlier)
+        return {
+            "counts": torch.stack([each.counts for each in both]).cpu(),
+            "steps": torch.stack([each.steps for each in both]).cpu(),
+            "age": self._age,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state of the same units. Raises KeyError."""
+        device = self._layer.device
+        counts, steps = (state[name].to(device, copy=True) for name in ("counts", "steps"))
+        self._now, self._earlier = (Activity(counts[i], steps[i]) for i in range(2))
+        self._age = int(state["age"])
 
     def publish(self) -> None:
         """Let another thread read what there is."""

@@ -187,6 +187,99 @@ def test_a_watched_model_can_be_thrown_away(run: Run):
     assert len(tracker.figures()) == 3
 
 
+@pytest.mark.parametrize("steps", [64, 75])
+def test_a_resumed_training_goes_on_from_what_was_known(run: Run, tmp_path: Path, steps: int):
+    torch.manual_seed(0)
+    model = mlp()
+    whole = FlowTracker(model, run=run)
+    losses, optimizer = regression(model), sgd(model)
+    train(optimizer, losses, steps, lambda _step: whole.step(loss=1.0))
+    torch.save(whole.state_dict(), tmp_path / "tracker.pt")
+    weights = copy.deepcopy(model.state_dict())
+    train(optimizer, losses, 64)
+
+    later = Run(root=tmp_path, settings=run.settings)
+    again = mlp()
+    again.load_state_dict(weights)
+    tracker = FlowTracker(again, run=later)
+    tracker.load_state_dict(torch.load(tmp_path / "tracker.pt", weights_only=True))
+    losses = regression(again)
+    for step in range(steps):
+        losses(step)
+    train(sgd(again), losses, 64)
+    assert tracker.steps == whole.steps == steps + 64
+    assert tracker.summary["loss_first"] == 1.0
+    for one, other in zip(tracker.figures(), whole.figures(), strict=True):
+        assert one.steps == other.steps == steps + 64
+        assert one.snr is not None
+        assert other.snr is not None
+        assert one.snr.share == pytest.approx(other.snr.share, rel=1e-6)
+        assert one.dead is not None
+        assert other.dead is not None
+        assert one.dead.steps == other.dead.steps
+        assert one.dead.silent.tolist() == other.dead.silent.tolist()
+        for column in Column:
+            assert one.total(column) == pytest.approx(other.total(column), rel=1e-6), column
+        assert one.first.tolist() == (other.first - steps).tolist()
+    later.finish()
+
+
+def test_a_state_of_other_layers_or_of_nothing_is_refused(run: Run):
+    model, other = mlp(), mlp(depth=4)
+    tracker, deeper = FlowTracker(model, run=run), FlowTracker(other, run=run)
+    train(sgd(other), regression(other), 20)
+    with pytest.raises(ValueError, match=r"among 0, 2, 4; got one of 0_2, 2_2, 4_2, 6"):
+        tracker.load_state_dict(deeper.state_dict())
+    with pytest.raises(ValueError, match="got a state without 'observers'"):
+        tracker.load_state_dict({})
+
+
+def test_layers_beside_a_sparse_table_with_a_norm_limit_are_the_heads_alone(run: Run):
+    torch.manual_seed(0)
+    table, head = nn.Embedding(40, 8, sparse=True, max_norm=0.5), mlp(inputs=8)
+    model = nn.ModuleList([table, head])
+    tracker = FlowTracker(model, run=run)
+    sparse = torch.optim.SparseAdam(table.parameters())
+    dense = torch.optim.Adam(head.parameters(), lr=0.01)
+    norms = []
+    for _ in range(32):
+        model.zero_grad()
+        head(table(torch.randint(40, (16,)))).square().mean().backward()
+        norms.append(float(head[0].weight.grad.norm()))
+        sparse.step()
+        dense.step()
+    figures = by_layer(tracker)
+    assert list(figures) == ["1.0", "1.2", "1.4"]
+    assert {each.steps for each in figures.values()} == {32}
+    assert figures["1.0"].total(Column.LOG_NORM) == pytest.approx(
+        float(torch.tensor(norms).double().log().sum()), rel=1e-5
+    )
+
+
+def test_layers_that_compute_in_half_precision_are_observed_at_the_precision_they_keep(run: Run):
+    torch.manual_seed(0)
+    model = mlp()
+    tracker = FlowTracker(model, run=run)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    norms, moved = [], []
+    for _ in range(32):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(torch.randn(8, 16)).square().mean()
+        loss.backward()
+        norms.append(float(model[0].weight.grad.norm()))
+        before = model[0].weight.detach().clone()
+        optimizer.step()
+        weight = model[0].weight.detach()
+        moved.append(float((weight - before).norm() / torch.maximum(before.norm(), weight.norm())))
+    figures = tracker.figures()[0]
+    assert figures.steps == 32
+    assert figures.total(Column.LOG_NORM) == pytest.approx(
+        float(torch.tensor(norms).double().log().sum()), rel=1e-4
+    )
+    assert figures.total(Column.RATIO) == pytest.approx(sum(moved), rel=0.05)
+
+
 def test_detached_it_stops_and_keeps_its_figures(run: Run):
     model = mlp()
     tracker = FlowTracker(model, run=run)
