@@ -50,6 +50,27 @@ test("intervals belong to their statistic, empty lines are left out, loss comes 
   assert.ok(!names.includes("gini") && !names.includes("effective_rank_low"));
 });
 
+test("a booster's curves are lines over its rounds, and come first", () => {
+  const booster: LayerSeries = {
+    ...table,
+    kind: "Booster",
+    shape: [],
+    values: { rounds: 101, best_round: 40, validation: 0.3 },
+    curves: { leaf_velocity: [1, 0.5, 0.1], validation: [0.9, 0.2, 0.3], effective_features: [4, 3], lorenz: [0, 1] },
+    series: { steps: [50, 101], values: { validation: [0.25, 0.3], rounds: [50, 101], split_gini: [0.4, 0.5] } },
+    learning: { steps: [], values: {} },
+  };
+  const drawn = charts(booster);
+  assert.deepEqual(drawn.map(({ name }) => name), ["validation", "leaf_velocity", "effective_features", "split_gini"]);
+  assert.deepEqual(drawn[0]?.steps, [1, 51, 101]);
+  assert.equal(drawn[0]?.best, 40);
+  assert.deepEqual(drawn[2]?.steps, [51, 101]);
+});
+
+test("a layer that is no booster has no rounds", () => {
+  assert.ok(!charts({ ...table, curves: { validation: [1, 2] } }).some(({ name }) => name === "validation"));
+});
+
 test("a statistic that nobody knew is offered under words of its own", () => {
   assert.deepEqual(offered(["rows", "leaf_growth", "gini_low", "effective_rank"]), ["effective_rank", "leaf_growth"]);
   assert.equal(title("leaf_growth"), "Leaf growth");

@@ -26,6 +26,8 @@ function summary(event: Event): string {
       return event.body.reason;
     case "recipe":
       return Object.keys(event.body.layers).join(", ");
+    case "control":
+      return event.body.request;
     case "probe_fault":
       return event.body.message;
     case "run_ended":

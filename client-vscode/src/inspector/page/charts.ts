@@ -226,16 +226,17 @@ function stack({ steps, states }: RowStates): Content {
   };
 }
 
-function line({ name, title, steps, values, low, high }: Chart): Content {
+function line({ name, title, steps, values, low, high, best }: Chart): Content {
   const known = values.filter((value) => value !== null);
   const last = known.at(-1);
   const ends = known.length < 2 ? "" : `, from ${inWords(known[0])}`;
   const interval = low === undefined ? "" : ` (95 %: ${inWords(low.at(-1))} to ${inWords(high?.at(-1))})`;
+  const turn = best === undefined ? "" : `, best in round ${inWords(best)}`;
   const lines = low === undefined || high === undefined ? [values] : [values, high, low];
   return {
     name,
     title,
-    summary: `${inWords(last)}${interval}${ends}`,
+    summary: `${inWords(last)}${interval}${ends}${turn}`,
     data: [[...steps], ...lines.map((each) => [...each])] as uPlot.AlignedData,
     options: ({ line: stroke, band }) => ({
       series: [

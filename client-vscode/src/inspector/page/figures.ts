@@ -9,6 +9,8 @@ export interface Chart {
   readonly values: readonly (number | null)[];
   readonly low?: readonly (number | null)[];
   readonly high?: readonly (number | null)[];
+  /** The round with the best value, of a booster's validation metric. */
+  readonly best?: number;
 }
 
 /** Rows of a table by state at each step; the states of a step add up to the rows. */
@@ -28,6 +30,10 @@ const TITLES: Readonly<Record<string, string>> = {
   oscillation: "Oscillation",
   noise_energy: "Gradient noise energy",
   drift_share: "Drift share",
+  validation: "Validation metric",
+  training: "Training metric",
+  leaf_velocity: "Leaf velocity, of its largest",
+  effective_features: "Features in effective use",
   zombie_rows: "Zombie rows",
   dead_rows: "Dead rows",
   unknown_rows: "Rows too rare to judge",
@@ -35,7 +41,12 @@ const TITLES: Readonly<Record<string, string>> = {
 /** Shown before the others, in this order. */
 const FIRST = ["loss", "update_velocity", "gradient_snr", "effective_rank", "update_ratio"];
 /** Sizes and counters, which say nothing as a line. */
-const LEFT_OUT = new Set(["rows", "dim", "steps", "exposures", "seen_rows", "unseen_rows"]);
+const LEFT_OUT = new Set([
+  "rows", "dim", "steps", "exposures", "seen_rows", "unseen_rows", "rounds", "trees", "leaves", "features",
+]);
+
+/** What a booster tells of its rounds, in this order: a line over rounds, not over reports. */
+const OF_ROUNDS = ["validation", "training", "leaf_velocity", "effective_features"];
 
 /** `grad_norm_max` as words. */
 export function title(name: string): string {
@@ -49,11 +60,35 @@ export function offered(names: Iterable<string>): string[] {
   return shown.sort((one, other) => rank(one) - rank(other) || (one < other ? -1 : 1));
 }
 
-/** The lines of a layer, and those of the run's loss and metrics before them. */
+/** The lines of a layer, and those of the run's loss and metrics before them; of a booster its rounds first. */
 export function charts(layer: LayerSeries): Chart[] {
-  return [...lines(layer.learning), ...lines(layer.series)].sort(
-    (one, other) => rank(one.name) - rank(other.name),
-  );
+  const told = rounds(layer);
+  const names = new Set(told.map(({ name }) => name));
+  const others = [...lines(layer.learning), ...lines(layer.series)].filter(({ name }) => !names.has(name));
+  return [...told, ...others.sort((one, other) => rank(one.name) - rank(other.name))];
+}
+
+/** The curves of a booster, thinned evenly from its first round to its last. Empty for any other layer. */
+function rounds({ curves, values }: LayerSeries): Chart[] {
+  const all = values["rounds"];
+  if (all === undefined) {
+    return [];
+  }
+  return OF_ROUNDS.flatMap((name) => {
+    const line = curves[name];
+    if (line === undefined || line.length === 0) {
+      return [];
+    }
+    // Of stretches of rounds each figure stands at its stretch's end.
+    const stretches = name === "effective_features";
+    const steps = line.map((_, index) =>
+      stretches
+        ? Math.round(((index + 1) / line.length) * all)
+        : 1 + Math.round((index / Math.max(1, line.length - 1)) * (all - 1)),
+    );
+    const best = name === "validation" && values["best_round"] !== undefined ? { best: values["best_round"] } : {};
+    return [{ name, title: title(name), steps, values: line, ...best }];
+  });
 }
 
 function lines({ steps, values }: Series): Chart[] {
