@@ -9,6 +9,7 @@ from typing import cast
 from gradtracer_schemas import FixOffer
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes import (
+    apply_recipe,
     clip_gradients,
     edit_booster_parameter,
     enable_auto_fix,
@@ -39,6 +40,7 @@ __all__ = ["FIXES", "Edits", "FixContext", "Frame", "ProposedFix", "addressed", 
 _SETTING: tuple[LocatingFix, ...] = cast(
     "tuple[LocatingFix, ...]",
     (
+        apply_recipe,
         clip_gradients,
         edit_booster_parameter,
         enable_auto_fix,
