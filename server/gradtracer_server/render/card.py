@@ -13,6 +13,7 @@ from gradtracer_server.render.change import moment, since_last_run, trends
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.figures import Figure, figures
 from gradtracer_server.render.numbers import count, number, p_value, percent, sureness
+from gradtracer_server.render.recipe import layer_line
 
 if TYPE_CHECKING:
     from gradtracer_server.earlier import EarlierRun
@@ -82,6 +83,8 @@ def layer_card(
         notes.append("Frozen: only its exposure is measured.")
     if state.observation is None:
         notes.append("No figures yet.")
+    if compressed := layer_line(state.watched.layer, run.recipe):
+        notes.append(compressed)
     values = layer_values(state)
     wanted = [*(each.statistic for each in verdicts), *_TRENDS]
     return Card(

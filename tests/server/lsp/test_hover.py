@@ -6,7 +6,7 @@ import msgspec
 from lsp.editor import Editor, capabilities
 from run_factory import WATCH_STATEMENT, RunFactory, frame_of, statement_of
 
-from gradtracer_schemas import DiagnosisRaisedEvent, LayerWatched, SourceSite
+from gradtracer_schemas import DiagnosisRaisedEvent, LayerRecipe, LayerWatched, Recipe, SourceSite
 
 
 def layer_built_at(site: SourceSite, name: str) -> LayerWatched:
@@ -205,3 +205,16 @@ async def test_layers_built_in_a_loop_share_one_diagnostic_and_one_hover(
     assert hover.endswith("and 21 more layers defined here")
     [action] = await editor.actions(project.script, [found])
     assert "Ignore DEAD_EMBEDDINGS of tables.0, tables.1, tables.2 and 23 more" in action.title
+
+
+async def test_a_recipe_is_told_where_the_layer_is_defined(
+    editor: Editor, project: RunFactory
+) -> None:
+    run = project.finished()
+    entry = LayerRecipe(quantization="INT4", bytes_before=256_000, bytes_after=36_000)
+    run.emit(Recipe(model="MF", layers={"item_emb": entry}, metric="NDCG@10"))
+    await editor.start(project.root)
+    await ready(editor, project)
+    said = "Recipe: 0.26 MB -> 36.0 KB as INT4, NDCG@10 not measured."
+    assert said in (await editor.hover_text(project.script, "self.item_emb")).replace("\\", "")
+    assert "Recipe" not in await editor.hover_text(project.script, "self.user_emb")
