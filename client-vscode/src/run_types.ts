@@ -39,7 +39,37 @@ export interface DiagnosisSummary {
   readonly action: string;
 }
 
+export interface RecipeLayer {
+  readonly name: string;
+  /** How it is stored, in words. */
+  readonly form: string;
+  readonly before: number | null;
+  readonly after: number | null;
+  /** Share of the quality lost by this layer alone. */
+  readonly measured: number | null;
+}
+
+export interface RecipeSummary {
+  readonly metric: string;
+  readonly measured: boolean;
+  readonly bytesBefore: number | null;
+  readonly bytesAfter: number | null;
+  readonly qualityBefore: number | null;
+  readonly qualityAfter: number | null;
+  readonly floor: number | null;
+  readonly floorHeld: boolean | null;
+  readonly path: string;
+  /** Those that it makes smaller. */
+  readonly layers: readonly RecipeLayer[];
+  readonly front: readonly {
+    readonly bytes: number;
+    readonly quality: number | null;
+    readonly predictedDamage: number | null;
+  }[];
+}
+
 export interface RunDetail extends RunSummary {
+  readonly recipe: RecipeSummary | null;
   readonly layers: readonly LayerSummary[];
   readonly diagnoses: readonly DiagnosisSummary[];
   readonly faults: readonly { readonly layer: string; readonly message: string }[];

@@ -30,6 +30,7 @@ const run: RunDetail = {
   layers: [layer("b", { rank: 2.000_01, gini: 0.3 }), layer("a", { rank: 3 })],
   diagnoses: [],
   faults: [],
+  recipe: null,
   versions: { torch: "2.13.0" },
 };
 

@@ -1,8 +1,8 @@
-"""What a recipe does to a layer and to the whole model, in a line each."""
+"""What a recipe does to a layer and to the whole model, as a line and as JSON."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradtracer_server.render.numbers import number
 
@@ -17,6 +17,42 @@ def layer_line(layer: str, recipe: Recipe | None) -> str:
         return ""
     before, after = size(entry.bytes_before), size(entry.bytes_after)
     return f"Recipe: {before} -> {after} as {_form(entry)}, {_quality(recipe)}."
+
+
+def recipe_json(recipe: Recipe | None) -> dict[str, Any] | None:
+    """A recipe for an editor's view of it: whole-model figures, smaller layers, the front."""
+    if recipe is None:
+        return None
+    return {
+        "metric": recipe.metric,
+        "measured": recipe.measured,
+        "bytesBefore": recipe.bytes_before,
+        "bytesAfter": recipe.bytes_after,
+        "qualityBefore": recipe.quality_before,
+        "qualityAfter": recipe.quality_after,
+        "floor": recipe.floor,
+        "floorHeld": recipe.floor_held,
+        "path": recipe.path,
+        "layers": [
+            {
+                "name": name,
+                "form": _form(entry),
+                "before": entry.bytes_before,
+                "after": entry.bytes_after,
+                "measured": entry.measured_damage,
+            }
+            for name, entry in recipe.layers.items()
+            if entry is not None and _smaller(entry)
+        ],
+        "front": [
+            {
+                "bytes": point.bytes,
+                "quality": point.quality,
+                "predictedDamage": point.predicted_damage,
+            }
+            for point in recipe.front
+        ],
+    }
 
 
 def size(count: int | None) -> str:

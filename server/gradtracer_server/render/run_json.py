@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradtracer_schemas import RULES
 from gradtracer_server.render.card import confidence, layer_kind, outcome_sentence, run_status
+from gradtracer_server.render.recipe import recipe_json
 
 if TYPE_CHECKING:
     from gradtracer_schemas import Diagnosis
@@ -54,6 +55,7 @@ def run_detail(run: Run, *, following: bool, values: bool) -> dict[str, Any]:
         "layers": [_layer(state, health, values) for state in run.layers.values()],
         "diagnoses": [_diagnosis(each) for each in run.diagnoses.values()],
         "faults": [{"layer": fault.layer, "message": fault.message} for fault in run.faults],
+        "recipe": recipe_json(run.recipe),
         "versions": dict(run.started.versions) if run.started else {},
     }
 

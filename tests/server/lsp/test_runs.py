@@ -10,6 +10,7 @@ from typing import Any
 from lsp.editor import Editor
 from run_factory import RunFactory, RunWriter
 
+from gradtracer_schemas import LayerRecipe, Recipe, RecipePoint
 from gradtracer_server.features.runs import RUNS_CHANGED
 
 
@@ -154,3 +155,29 @@ async def test_what_is_no_run_of_the_workspace_is_not_read(
     shutil.rmtree(live_run.folder)
     await listed(editor, 0)
     assert await ask(editor, "run", folder=run.folder) is None
+
+
+async def test_a_run_tells_its_recipe(
+    editor: Editor, project: RunFactory, live_run: RunWriter
+) -> None:
+    await editor.start(project.root)
+    (run,) = await listed(editor, 1)
+    assert (await ask(editor, "run", folder=run.folder)).recipe is None
+    live_run.emit(
+        Recipe(
+            model="MF",
+            layers={
+                "item_emb": LayerRecipe(quantization="INT4", bytes_before=256, bytes_after=36),
+                "user_emb": LayerRecipe(bytes_before=256, bytes_after=256),
+            },
+            metric="NDCG@10",
+            front=[RecipePoint(bytes=292, quality=0.1), RecipePoint(bytes=512, quality=0.2)],
+        )
+    )
+    while (told := (await ask(editor, "run", folder=run.folder)).recipe) is None:
+        await asyncio.sleep(0.02)
+    assert [(each.name, each.form, each.after) for each in told.layers] == [
+        ("item_emb", "INT4", 36)
+    ]
+    assert [point.quality for point in told.front] == [0.1, 0.2]
+    assert (told.metric, told.measured) == ("NDCG@10", False)

@@ -7,6 +7,7 @@ import { Charts } from "./charts";
 import { followTheme } from "./colours";
 import { offered, title } from "./figures";
 import { LayerList } from "./layer_list";
+import { RecipeView } from "./recipe";
 
 declare function acquireVsCodeApi(): { postMessage(message: FromPage): void };
 
@@ -35,6 +36,7 @@ const png = button("Export PNG", () => void exportPicture());
 const json = button("Export JSON", () => void exportJson());
 const list = new LayerList((name) => tell({ kind: "selected", layer: name }));
 const charts = new Charts();
+const recipe = new RecipeView();
 
 const side = element("section", "side");
 side.setAttribute("aria-label", "Layers of the run");
@@ -46,7 +48,7 @@ actions.append(definition, png, json);
 const detail = element("section", "detail");
 detail.setAttribute("aria-label", "Figures of the layer");
 detail.tabIndex = 0;
-detail.append(layerHeading, kind, findings, actions, charts.element);
+detail.append(layerHeading, kind, findings, actions, charts.element, recipe.element);
 document.getElementById("page")?.append(side, detail);
 showLayer(undefined);
 
@@ -58,6 +60,7 @@ statistic.addEventListener("change", () => tell({ kind: "statistic", statistic: 
 window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => hear(data));
 followTheme(() => {
   charts.repaint();
+  recipe.repaint();
   list.draw();
 });
 tell({ kind: "ready" });
@@ -91,6 +94,7 @@ function showRun(name: string, told: RunDetail): void {
   heading.textContent = name;
   outcome.textContent = told.outcome;
   list.show(told.layers);
+  recipe.show(told.recipe);
   showCount();
   showFindings();
   const first = told.layers.find(({ health }) => health === "warning" || health === "error") ?? told.layers[0];
