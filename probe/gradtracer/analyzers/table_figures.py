@@ -83,12 +83,12 @@ def measure(
 
     `halfway` is of the look-ups, `previous` of the last report that there was.
     """
-    counts = state.counts
+    # Both are copies of what the training goes on counting.
+    counts, exposures = state.counts, state.exposures
     valid = np.ones(counts.size, dtype=bool)
     if padding_idx is not None:
-        counts[padding_idx] = 0
+        counts[padding_idx] = exposures[padding_idx] = 0
         valid[padding_idx] = False
-    exposures = np.where(valid, state.exposures, 0).astype(np.int16)
     squared_norm, dim = _squared_norm(weight), int(weight.shape[1])
     zombies = zombie_rows(
         counts,

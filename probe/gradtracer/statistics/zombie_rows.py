@@ -71,11 +71,12 @@ def zombie_rows(
     Oscillation arm: agreement rho against rho >= -0.5, Fisher's z over at most 31 pairs. The null
     allows for what SGD does to a healthy row: rho = -(learning rate x curvature) / 2.
     """
-    seen = exposures > 0
-    ready = np.flatnonzero(
-        (exposures >= MIN_EXPOSURES) & (energy > 0) & np.isfinite(energy + noise + squared_norm)
-    )
-    unknown = int(seen.sum() - ready.size)
+    ready = np.flatnonzero(exposures >= MIN_EXPOSURES)
+    # Of those alone: in a large table most rows are looked up seldom.
+    whole = energy[ready] + noise[ready]
+    whole += squared_norm[ready]
+    ready = ready[(energy[ready] > 0) & np.isfinite(whole)]
+    unknown = int(np.count_nonzero(exposures) - ready.size)
     nothing = np.zeros(0, dtype=np.int64)
     if ready.size < 2:
         empty = np.zeros(0)
