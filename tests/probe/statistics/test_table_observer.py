@@ -84,7 +84,10 @@ def test_a_batch_larger_than_the_buffer_and_a_small_one_after_it_are_counted() -
     assert loop.observer.noise.exposures.tolist() == steps
 
 
-def test_counting_waits_longer_than_the_noise_and_neither_loses_a_step() -> None:
+def test_counting_waits_longer_than_the_noise_and_neither_loses_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gradtracer.analyzers.table_observer._SETTLE_SECONDS", 3_600)
     rows, interval = 200_000, 2
     loop = Loop(nn.Embedding(rows, 4, sparse=True), interval=interval)
     batches = ids_of(40, 200, 300)
