@@ -17,6 +17,7 @@ import msgspec
 
 from gradtracer.callsite import call_site
 from gradtracer.ending import end_with_process, failure_place
+from gradtracer.learning_curve import Told
 from gradtracer.project import main_script, new_run_id, project_root, runs_folder
 from gradtracer.ranks import Ranks, place_among_ranks
 from gradtracer.reporting import Reporting, Tracker
@@ -72,6 +73,8 @@ class Run:
         """Begun without a call in the user's code, which ends when such a call comes."""
         self.loss: Any = None
         self.metrics: dict[str, Any] = {}
+        self.told: dict[str, Told] = {}
+        """Every loss and metric that was told, by name, within bounds."""
         self.trackers: list[Tracker] = []
         self._names: set[str] = set()
         self._clock: weakref.ref[object] | None = None
@@ -180,12 +183,19 @@ class Run:
         """Show loss and metrics beside the progress.
 
         Numbers or tensors of one element. They are read by the reporting thread, so that the
-        training never waits for the device; only the latest before a report is shown.
+        training never waits for the device; only the latest before a report is shown. The loss, and
+        the first metric of held-out examples (`validation_loss`, `val_auc`, `ndcg_at_10`), tell of
+        a rate that is too high, of decay that is missing, and of a run that is too short.
         """
         if loss is not None:
-            self.loss = _detached(loss)
+            self.loss = self._tell("loss", loss)
         for name, value in metrics.items():
-            self.metrics[name] = _detached(value)
+            self.metrics[name] = self._tell(name, value)
+
+    def _tell(self, name: str, value: Any) -> Any:
+        value = _detached(value)
+        self.told.setdefault(name, Told()).add(self.step, value)
+        return value
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Report now and wait until it is written. False when that took longer than `timeout`."""

@@ -64,9 +64,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tower_pace_ratio: Annotated[float, msgspec.Meta(gt=1)] = 10.0
     """Raise TOWER_IMBALANCE when one tower moves so many times as far as another: when the fast one
     has gone all its way, the slow one has gone a tenth of a like one."""
+    start_share: Share = 0.25
+    """Raise MISSING_REGULARIZATION when more than this share of the squared way that a table's rows
+    have gone only takes back their random first values: they then went more than half as far
+    towards zero as anywhere else."""
+    undertrained_share: Share = 0.1
+    """Raise UNDERTRAINED when the last quarter of a run still brought this share of all that it
+    gained: where progress fades exponentially, 7 % of it is then still to come."""
+    risen_loss: Share = 0.01
+    """Raise LEARNING_RATE_TOO_HIGH when the training loss has risen by more than this share of its
+    minimum: less is no reason to train anew."""
     overfit_share: Share = 0.01
-    """Raise OVERFITTING_ROUNDS when more than this share of what the validation metric had gained
-    is lost again: less is no reason to train anew."""
+    """Raise OVERFITTING_ROUNDS, and MISSING_REGULARIZATION for a metric that turns, when more than
+    this share of what the validation metric had gained is lost again: less is no reason to train
+    anew."""
     stagnant_share: Share = 0.025
     """Raise STAGNANT_LEAVES when the last quarter of the rounds goes less than this share of the
     margin's path: a tenth of what equal steps would go."""

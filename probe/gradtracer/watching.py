@@ -13,6 +13,7 @@ from gradtracer.analyzers.flow import FlowTracker, observed_modules
 from gradtracer.analyzers.layer_modules import layers_of
 from gradtracer.analyzers.manager import FlowManager
 from gradtracer.analyzers.towers import Parts, has_towers, towers_of
+from gradtracer.analyzers.training import TrainingTracker
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.joining import join_or_begin
@@ -126,6 +127,8 @@ def observe(
         FlowTracker(
             model, track_interval=settings.track_interval, run=run, sites=sites, watch_site=site
         )
+    if run.streams and not any(isinstance(each, TrainingTracker) for each in run.trackers):
+        TrainingTracker(run, site)
     compared = any(isinstance(each, FlowManager) and each.compares(model) for each in run.trackers)
     if not compared and (towers is not None or (settings.towers and has_towers(model))):
         FlowManager(

@@ -68,6 +68,8 @@ OFFERS: dict[str, dict[str, Any]] = {
     "reduce-embedding-dim": {"embedding_dim": 4},
     "reduce-learning-rate": {"lr": 1e-6},
     "reduce-weight-decay": {"weight_decay": 0.0},
+    "set-weight-decay": {"weight_decay": 0.2},
+    "train-longer": {"factor": 2},
     "replace-activation": {"to": "LeakyReLU"},
     "shrink-table": {"num_embeddings": 2},
     "sparse-gradients": {"optimizer": "Adam"},

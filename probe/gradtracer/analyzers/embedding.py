@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.analyzers.forward_hook import listen
-from gradtracer.analyzers.optimizer_facts import OptimizerFacts, optimizer_facts
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts, TrainedBy, optimizer_facts
 from gradtracer.analyzers.table_figures import TableFigures, measure, observation
 from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.analyzers.table_report import summarize, table_report
@@ -42,6 +42,7 @@ from gradtracer.ranks import place_among_ranks
 from gradtracer.statistics.exposure import Halfway, halfway
 from gradtracer.statistics.movement import MovementTotals
 from gradtracer.statistics.staleness import Staleness
+from gradtracer.statistics.start_share import StartSample, StartShare
 from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
 from gradtracer.training_sites import TrainingSites, training_sites
 from gradtracer_schemas import (
@@ -128,6 +129,9 @@ class EmbeddingTracker:
         self._weight: torch.Tensor = embedding_layer.weight
         self._observer = self._observe()
         self._staleness = self._watch_staleness()
+        self._start: StartSample | None = StartSample(self._weight, run.settings.seed)
+        self.start_share: StartShare | None = None
+        """What the latest report says of the values that the table began with."""
         self._watch_site = watch = call_site() if watch_site is None else watch_site
         self._book = DiagnosisBook(
             run.id, self.name, self.site, {"watch": watch} if watch.frames else {}
@@ -247,6 +251,7 @@ class EmbeddingTracker:
         self._observer = self._observe()
         self._staleness = self._watch_staleness()
         self._movement = None
+        self._start = StartSample(self._weight, self.run.settings.seed)
         forget_matches()
         _log.info("%s: its weight was replaced or moved; observation starts anew", self.name)
 
@@ -314,6 +319,8 @@ class EmbeddingTracker:
                 previous=self._movement,
             )
             figures = figures._replace(staleness=staleness.observe(figures.counts, steps))
+            if self._start is not None:
+                self.start_share = self._start.read(self._weight, figures.counts)
         optimizer = self._optimizer() if self._optimizer is not None else None
         if optimizer is not None:
             # Kept, as the last report is made when the script's own variables are gone.
@@ -326,6 +333,13 @@ class EmbeddingTracker:
             auto_fix=self.auto_fix,
             earlier_rank=earlier[-1] if earlier else None,
         )
+
+    @property
+    def trained_by(self) -> TrainedBy | None:
+        """The optimizer of the table; None until a report has seen it step."""
+        if self._facts is None:
+            return None
+        return TrainedBy(self._facts, self._training, self._weight.numel())
 
     def publish(self, *, final: bool = False) -> None:
         """Measure, stream the figures, and say what changed among the diagnoses.
@@ -406,6 +420,8 @@ class EmbeddingTracker:
                 self._notes = [(int(look_ups), int(seen)) for look_ups, seen in notes]
                 self._staleness.load_state_dict(state["staleness"])
                 self._observer.load_state_dict(state["observer"])
+                # The training began in another process, with values that nobody knows now.
+                self._start = self.start_share = None
                 self.steps = int(state["steps"])
                 return
         except (KeyError, TypeError) as error:

@@ -23,8 +23,10 @@ from gradtracer.analyzers.layer_report import layers_report
 from gradtracer.analyzers.model_layers import with_model
 from gradtracer.analyzers.optimizer_facts import (
     OptimizerFacts,
+    TrainedBy,
     facts_by_parameter,
     held_by,
+    largest_trained,
     told_by_scaler,
 )
 from gradtracer.analyzers.saved_layers import saved_layers
@@ -134,17 +136,17 @@ class FlowTracker:
             return
         add_watcher(self)
         count_steps(run)
-        declarations = self.declarations()
-        run.attach(self, declarations[0])
-        for declaration in declarations[1:]:
+        first, *others = self.declarations()
+        run.attach(self, first)
+        for declaration in others:
             run.emit(LayerWatchedEvent, declaration)
 
     def declarations(self) -> list[LayerWatched]:
         """The layers whose weights still exist, with the settings as they are now."""
-        found = ((layer, layer.weights) for layer in self._watched)
-        return [self._declaration(layer, weights[0]) for layer, weights in found if weights]
+        return [self._declaration(layer) for layer in self._watched if layer.weights]
 
-    def _declaration(self, layer: Layer, weight: torch.Tensor) -> LayerWatched:
+    def _declaration(self, layer: Layer) -> LayerWatched:
+        weight = layer.weights[0]
         return LayerWatched(
             layer=self._watched[layer].name,
             type=layer.kind,
@@ -342,10 +344,13 @@ class FlowTracker:
                 for snapshot in snapshots
                 for figures in measure(snapshot, names, self._facts)
             }
-        return with_model(
-            [found[name] for name in names.values() if name in found],
-            self.run.settings.vanishing_ratio,
-        )
+        ordered = [found[name] for name in names.values() if name in found]
+        return with_model(ordered, self.run.settings.vanishing_ratio)
+
+    @property
+    def trained_by(self) -> TrainedBy | None:
+        """The optimizer of the largest layer; None until it has stepped."""
+        return largest_trained(list(self._facts.items()), self._training)
 
     def publish(self, *, final: bool = False) -> None:
         """Stream the figures of new bursts, and say what changed among the diagnoses.
@@ -360,10 +365,9 @@ class FlowTracker:
         else:
             figures = self._measure(snapshots)
         self._seen = snapshots
-        if self._training is not None:
-            related = self._training.related()
-            for watched in self._watched.values():
-                watched.book.relate(related)
+        related = self._training.related() if self._training is not None else {}
+        for watched in self._watched.values():
+            watched.book.relate(related)
         books = {watched.name: watched.book for watched in self._watched.values()}
         for each in figures:
             news = self._reported.get(each.layer) != each.steps

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch.optim import Optimizer
+
+from gradtracer.training_sites import TrainingSites
 
 _ADAPTIVE = {"Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop"}
 _DECOUPLED = {"AdamW", "SparseAdam"}
@@ -27,6 +30,15 @@ class OptimizerFacts(NamedTuple):
     """The gradient is divided by its own scale."""
     momentum: float = 0.0
     """Momentum of SGD or RMSprop; first beta of the Adam family."""
+
+
+class TrainedBy(NamedTuple):
+    """What trains the observed weights of a tracker."""
+
+    facts: OptimizerFacts
+    sites: TrainingSites | None
+    size: int
+    """Number of weights."""
 
 
 def optimizer_facts(optimizer: Optimizer, parameter: torch.Tensor) -> OptimizerFacts | None:
@@ -73,3 +85,20 @@ def told_by_scaler(optimizer: Optimizer, what: str) -> torch.Tensor | None:
     """
     value = getattr(optimizer, what, None)
     return value if isinstance(value, torch.Tensor) else None
+
+
+class _Weighted(Protocol):
+    @property
+    def weights(self) -> Sequence[torch.Tensor]: ...
+
+
+def largest_trained(
+    facts: Sequence[tuple[_Weighted, OptimizerFacts | None]], sites: TrainingSites | None
+) -> TrainedBy | None:
+    """What trains the largest of some layers; None where no optimizer is known."""
+    found = [
+        TrainedBy(each, sites, sum(weight.numel() for weight in layer.weights))
+        for layer, each in facts
+        if each is not None
+    ]
+    return max(found, key=lambda by: by.size, default=None)

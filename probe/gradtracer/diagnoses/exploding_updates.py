@@ -11,6 +11,7 @@ from scipy import stats
 
 from gradtracer.analyzers.layer_figures import LayerFigures
 from gradtracer.diagnoses.finding import Finding, suppress
+from gradtracer.diagnoses.learning_rate import reduce_rate
 from gradtracer.settings import Settings
 from gradtracer.statistics.step_history import Column
 from gradtracer_schemas import Evidence, FixOffer
@@ -71,9 +72,9 @@ def _fixes(figures: LayerFigures, case: _Case) -> list[FixOffer]:
     if figures.optimizer is not None and figures.optimizer.lr > 0 and now > case.usual:
         # What would have moved it by the usual share, as far as the update follows the rate.
         share = max(case.usual / now, _LEAST_OF_THE_RATE)
-        lr = float(f"{figures.optimizer.lr * share:.0e}")
-        parameters = {"lr": lr, "parameters": figures.layer}
-        offers.append(FixOffer(fix="reduce-learning-rate", parameters=parameters, preferred=True))
+        # The source says what a schedule began from, not what it is at now.
+        lr = float(f"{figures.optimizer.base_lr * share:.0e}")
+        offers.append(reduce_rate(figures.optimizer, lr, parameters=figures.layer, preferred=True))
     if figures.model.gradient_norm > 0:
         norm = float(f"{figures.model.gradient_norm:.1g}")
         offers.append(FixOffer(fix="clip-gradients", parameters={"max_norm": norm}))

@@ -1,4 +1,4 @@
-"""The weight decay to try where decay is what goes wrong."""
+"""The weight decay to try where decay is what goes wrong, or what is missing."""
 
 from __future__ import annotations
 
@@ -26,3 +26,46 @@ def reduce_decay(optimizer: OptimizerFacts, *, preferred: bool) -> FixOffer:
         },
         preferred=preferred,
     )
+
+
+def forgotten(optimizer: OptimizerFacts, steps: float) -> float:
+    """How many times its time constant decoupled decay acts in so many steps.
+
+    A step takes lr x weight_decay of every weight, so that exp(-this) of a value is left that
+    nothing renews (Loshchilov and Hutter, ICLR 2019, eq. 12; as a time constant: Wang and
+    Aitchison, arXiv 2405.13698, sec. 3). Momentum of SGD multiplies it.
+    """
+    return _pace(optimizer) * optimizer.weight_decay * steps
+
+
+def decay_over(optimizer: OptimizerFacts, steps: float, times: float) -> float:
+    """The decay that acts so many time constants in so many steps, to one digit."""
+    return float(f"{times / (_pace(optimizer) * max(1.0, steps)):.1g}")
+
+
+def acts_within(optimizer: OptimizerFacts, steps: float) -> bool:
+    """Whether decay shapes the weights in so many steps; coupled decay of Adam does at any size."""
+    coupled = optimizer.coupled and optimizer.weight_decay > 0
+    return coupled or forgotten(optimizer, steps) >= 1.0
+
+
+def _pace(optimizer: OptimizerFacts) -> float:
+    rate = max(optimizer.base_lr, 1e-12)
+    return rate / (1.0 - optimizer.momentum) if optimizer.name == "SGD" else rate
+
+
+def set_decay(optimizer: OptimizerFacts, decay: float) -> list[FixOffer]:
+    """The offer to set it, where the optimizer has a form that decouples it; else none."""
+    if optimizer.name not in ("Adam", "AdamW", "SGD"):
+        return []
+    return [
+        FixOffer(
+            fix="set-weight-decay",
+            parameters={
+                "weight_decay": decay,
+                "measured_decay": optimizer.weight_decay,
+                "optimizer": "SGD" if optimizer.name == "SGD" else "AdamW",
+            },
+            preferred=True,
+        )
+    ]

@@ -6,6 +6,80 @@ from gradtracer_schemas.rule import Rule
 
 TRAINING_RULES = (
     Rule(
+        type="LEARNING_RATE_TOO_HIGH",
+        title="A training loss that rises again",
+        looks_for=(
+            "A training loss, as told by `run.log(loss=...)`, that lies above its minimum by more "
+            "than a series without drift would rise by chance, and by more than 1 %."
+        ),
+        matters=(
+            "A step that is small enough lowers the loss it follows. One that raises it learns "
+            "from each batch at the cost of the others."
+        ),
+        remedies=(
+            "Lower the learning rate by a factor of 3, or let a schedule lower it as training goes "
+            "on."
+        ),
+        silent_when=(
+            "No loss is told, or fewer than 20 values; the loss lies still, as it does at a rate "
+            "that is only somewhat too high; or weight decay is strong enough to raise the loss by "
+            "itself."
+        ),
+        source=(
+            "Lévy, Processus stochastiques et mouvement brownien (1948): end less minimum of a "
+            "driftless walk; Newey and West, Econometrica 55 (1987), for its variance."
+        ),
+    ),
+    Rule(
+        type="MISSING_REGULARIZATION",
+        title="Training without the weight decay it needs",
+        looks_for=(
+            "A held-out metric that turns while the training loss goes on falling. Or tables whose "
+            "rows spend more than a quarter of the squared way that they go on taking back the "
+            "random values they began with, of which a part is left at the end. In both cases "
+            "without weight decay that would act within the run."
+        ),
+        matters=(
+            "Rows that are rarely met keep their random first values, and the model ranks them at "
+            "random; or the model learns its examples by heart."
+        ),
+        remedies=(
+            "`torch.optim.AdamW` with the weight decay that leaves a twentieth of the first values "
+            "by the end of the run, or that remembers as many steps as the best one had; tables "
+            "that begin with smaller values; stopping at the best step."
+        ),
+        silent_when=(
+            "The number of steps is not known while the run goes on (pass `total_steps`; it is "
+            "known at the end); the tables began with values that are not random, as trained ones "
+            "do; the optimizer has weight decay that acts within the run; or a table's rows do not "
+            "go towards zero, however much of their first values they keep."
+        ),
+        source=(
+            "Squared cosine of the movement with the first values, by a delete-a-group jackknife "
+            "over rows. The decay's pace: Loshchilov and Hutter, ICLR 2019; Wang and Aitchison, "
+            "arXiv 2405.13698 (2024). The turn: Lévy (1948), Newey and West (1987)."
+        ),
+    ),
+    Rule(
+        type="UNDERTRAINED",
+        title="A run that ended while it was learning",
+        looks_for=(
+            "A held-out metric, or where that says nothing the training loss, of which the last "
+            "quarter of a run brought a tenth or more of all that was gained, in a trend that "
+            "chance does not explain."
+        ),
+        matters="The same script, trained longer, gives a better model.",
+        remedies="More epochs, with early stopping by a held-out metric.",
+        silent_when=(
+            "The run has not ended; neither loss nor metric was told, or fewer than five values; "
+            "or progress has faded to less than that. The training loss is not asked where a "
+            "held-out metric was best before the last quarter."
+        ),
+        source=(
+            "Mann, Econometrica 13 (1945); Kendall, Biometrika 30 (1938); Sen, JASA 63 (1968)."
+        ),
+    ),
+    Rule(
         type="NON_FINITE",
         title="Gradients that are not finite",
         looks_for=(

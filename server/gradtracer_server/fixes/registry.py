@@ -20,9 +20,11 @@ from gradtracer_server.fixes import (
     reduce_learning_rate,
     reduce_weight_decay,
     replace_activation,
+    set_weight_decay,
     shrink_table,
     sparse_gradients,
     suppress,
+    train_longer,
 )
 from gradtracer_server.fixes.proposal import (
     Edits,
@@ -51,8 +53,10 @@ _SETTING: tuple[LocatingFix, ...] = cast(
         reduce_learning_rate,
         reduce_weight_decay,
         replace_activation,
+        set_weight_decay,
         shrink_table,
         sparse_gradients,
+        train_longer,
     ),
 )
 """Fixes that write what the text may say already: each finds where."""

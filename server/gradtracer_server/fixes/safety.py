@@ -18,7 +18,9 @@ SAFE = frozenset(
         "enable-auto-fix",
         "reduce-learning-rate",
         "reduce-weight-decay",
+        "set-weight-decay",
         "suppress",
+        "train-longer",
     }
 )
 

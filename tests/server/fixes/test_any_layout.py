@@ -96,6 +96,7 @@ FIXES: list[tuple[str, str, dict[str, Any]]] = [
     ("reduce-learning-rate", "item_emb", {"lr": 1e-4}),
     ("reduce-learning-rate", "item_emb", {"lr": 1e-4, "parameters": "item_emb.weight"}),
     ("reduce-weight-decay", "item_emb", {"weight_decay": 1e-5}),
+    ("set-weight-decay", "item_emb", {"weight_decay": 0.2}),
     ("reduce-embedding-dim", "item_emb", {"embedding_dim": 8}),
     ("clip-gradients", "item_emb", {"max_norm": 1.0}),
     ("replace-activation", "fc", {"to": "LeakyReLU"}),

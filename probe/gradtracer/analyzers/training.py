@@ -1,0 +1,122 @@
+"""TrainingTracker: the training as a whole, judged on the line that builds the optimizer.
+
+Sees no step itself: it reads what the user tells of loss and metrics, and what the run's other
+trackers know, in the reporting thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from gradtracer.analyzers.optimizer_facts import TrainedBy
+from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
+from gradtracer.diagnoses.book import DiagnosisBook
+from gradtracer.diagnoses.finding import Finding
+from gradtracer.diagnoses.training import TRAINING
+from gradtracer.learning_curve import Curve, sense_of_held_out
+from gradtracer.statistics.start_share import StartShare
+from gradtracer_schemas import Diagnosis, SourceSite
+
+if TYPE_CHECKING:
+    from gradtracer.run import Run
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """A tracker whose weights an optimizer trains."""
+
+    @property
+    def trained_by(self) -> TrainedBy | None:
+        """By what; None before the first report that knew it."""
+        ...
+
+
+@runtime_checkable
+class Began(Protocol):
+    """A tracker of a table that remembers some of its first values."""
+
+    name: str
+    start_share: StartShare | None
+
+
+class TrainingTracker:
+    """Reports on the run it is given; one is enough for each."""
+
+    def __init__(self, run: Run, watch_site: SourceSite) -> None:
+        self.run = run
+        self.name = run.unique_layer_name("training")
+        self._watch_site = watch_site
+        self._book: DiagnosisBook | None = None
+        run.trackers.append(self)
+
+    def figures(self, *, ended: bool = False) -> TrainingFigures:
+        """What is known now; in the reporting thread, as the numbers may lie on a device."""
+        main = self._trained_by()
+        loss = self.run.told.get("loss")
+        return TrainingFigures(
+            step=self.run.step,
+            total_steps=self.run.total_steps,
+            ended=ended,
+            optimizer=main.facts if main is not None else None,
+            loss=loss.curve("loss") if loss is not None else None,
+            validation=self._validation(),
+            starts=tuple(self._starts()),
+        )
+
+    def _trained_by(self) -> TrainedBy | None:
+        found = [each.trained_by for each in list(self.run.trackers) if isinstance(each, Trains)]
+        return max((each for each in found if each is not None), key=_size, default=None)
+
+    def _validation(self) -> Curve | None:
+        for name, told in list(self.run.told.items()):
+            higher = sense_of_held_out(name)
+            if higher is not None:
+                return told.curve(name, higher_is_better=higher)
+        return None
+
+    def _starts(self) -> list[TableStart]:
+        found: list[TableStart] = []
+        for each in list(self.run.trackers):
+            if isinstance(each, Began) and isinstance(each, Trains):
+                share, by = each.start_share, each.trained_by
+                if share is not None and by is not None:
+                    found.append(TableStart(each.name, share, by.facts))
+        return found
+
+    def publish(self, *, final: bool = False) -> None:
+        """Say what changed among the diagnoses; in the run's own thread."""
+        found = self.findings(self.figures(ended=final))
+        related = self._related()
+        if self._book is None:
+            if not found:
+                return
+            site = related.get("optimizer", self._watch_site)
+            self._book = DiagnosisBook(self.run.id, self.name, site, {})
+        self._book.relate(related)
+        for event_class, body in self._book.update(found, self.run.step, final=final):
+            self.run.emit(event_class, body)
+
+    def _related(self) -> dict[str, SourceSite]:
+        main = self._trained_by()
+        related = main.sites.related() if main is not None and main.sites is not None else {}
+        return related | ({"watch": self._watch_site} if self._watch_site.frames else {})
+
+    def findings(self, figures: TrainingFigures) -> list[Finding]:
+        """What the tests say now, without hysteresis."""
+        found = (examine(figures, self.run.settings) for examine in TRAINING)
+        return [finding for finding in found if finding is not None]
+
+    @property
+    def diagnoses(self) -> list[Diagnosis]:
+        """Diagnoses that hold in the stream."""
+        return self._book.active if self._book is not None else []
+
+    def forget(self) -> None:
+        """Become inert: a forked child, which reports nothing."""
+
+    def detach(self) -> None:
+        """Stop observing: it holds nothing of the training."""
+
+
+def _size(by: TrainedBy) -> int:
+    return by.size

@@ -1,0 +1,43 @@
+"""Figures of the training as a whole, as its examiners see them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts
+from gradtracer.learning_curve import Curve
+from gradtracer.statistics.start_share import StartShare
+
+
+class TableStart(NamedTuple):
+    """A table, and what has become of the values that it began with."""
+
+    layer: str
+    share: StartShare
+    optimizer: OptimizerFacts
+
+
+class TrainingFigures(NamedTuple):
+    """One report on a training."""
+
+    step: int
+    """Optimizer steps done."""
+    total_steps: int | None
+    """Optimizer steps planned, when the user said so."""
+    ended: bool
+    """Whether this is the last report."""
+    optimizer: OptimizerFacts | None
+    """Of the largest part of the model."""
+    loss: Curve | None = None
+    """Training loss, as the user told it."""
+    validation: Curve | None = None
+    """The first metric of held-out examples that the user told."""
+    starts: tuple[TableStart, ...] = ()
+    """The tables that began at random and are trained."""
+
+    @property
+    def horizon(self) -> int | None:
+        """Steps of the whole run; None while nobody knows them."""
+        if self.total_steps is not None and not self.ended:
+            return max(self.total_steps, self.step)
+        return self.step if self.ended else None

@@ -1,0 +1,166 @@
+"""MISSING_REGULARIZATION: a model that decay would help, trained without any that counts.
+
+Two signs, the stronger first: a held-out metric that turns while training goes on
+(statistics/divergence.py), and tables whose training spends its way on taking back the random
+values that they began with (statistics/start_share.py).
+"""
+
+from __future__ import annotations
+
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts
+from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
+from gradtracer.diagnoses.finding import Finding, probability_above, suppress
+from gradtracer.diagnoses.weight_decay import acts_within, decay_over, set_decay, written
+from gradtracer.settings import Settings
+from gradtracer.statistics.divergence import Divergence, divergence
+from gradtracer_schemas import Evidence
+
+_LEVEL = 0.01
+_LEFT = 0.05
+"""Least share of the squared norm that the first values must still hold to be in the way."""
+_TO_A_TWENTIETH = 3.0
+"""exp(-3) = .05: what is then left of the first values by the end of the run."""
+
+
+def examine(figures: TrainingFigures, settings: Settings) -> Finding | None:
+    """Raise for the first sign that holds, where decay is too weak to act within the run."""
+    return _turned(figures, settings) or _carries_its_start(figures, settings)
+
+
+def _turned(figures: TrainingFigures, settings: Settings) -> Finding | None:
+    validation, loss, optimizer = figures.validation, figures.loss, figures.optimizer
+    if validation is None or optimizer is None or acts_within(optimizer, figures.step):
+        return None
+    turn = divergence(validation.falling)
+    if turn is None or turn.p_value > _LEVEL or turn.rise < settings.overfit_share * turn.gained:
+        return None
+    if loss is None or len(loss.values) < 2:
+        return None
+    step = float(validation.steps[turn.best])
+    after = loss.values[loss.steps >= step]
+    if len(after) < 2 or after[-1] >= after[0]:
+        return None
+    decay = decay_over(optimizer, step, 1.0)
+    values = validation.values
+    return Finding(
+        type="MISSING_REGULARIZATION",
+        severity="warning",
+        confidence=1.0 - turn.p_value,
+        premise=(
+            f"{validation.name} was best at step {step:,.0f} ({values[turn.best]:.4g}) and is "
+            f"{values[-1]:.4g} at step {validation.steps[-1]:,.0f}, while the training loss went "
+            f"on from {after[0]:.4g} to {after[-1]:.4g}. {_decays(optimizer)}"
+        ),
+        implies="What is learned since then holds for the training examples alone.",
+        action=_action(optimizer, decay) + " Or stop at the best step.",
+        expected_effect=(
+            f"Weights that remember about the last {step:,.0f} steps, as they did when "
+            f"{validation.name} was best: {values[turn.best]:.4g} or better at the end."
+        ),
+        risk=_RISK,
+        evidence=[_turn_evidence(turn, settings, validation.name)],
+        fixes=[*set_decay(optimizer, decay), suppress()],
+    )
+
+
+def _turn_evidence(turn: Divergence, settings: Settings, metric: str) -> Evidence:
+    return Evidence(
+        statistic="validation_rise",
+        value=turn.rise,
+        threshold=settings.overfit_share * turn.gained,
+        comparison="above",
+        n=turn.n,
+        unit=metric,
+        p_value=turn.p_value,
+        test="rise from the minimum against a driftless walk (Lévy), Newey-West variance",
+    )
+
+
+def _carries_its_start(figures: TrainingFigures, settings: Settings) -> Finding | None:
+    steps = figures.horizon
+    if steps is None:
+        return None
+    sure = [(each, _confidence(each, settings)) for each in figures.starts]
+    found = [
+        (each, confidence)
+        for each, confidence in sure
+        if confidence >= 0.95
+        and each.share.left >= _LEFT
+        and not acts_within(each.optimizer, steps)
+    ]
+    if not found:
+        return None
+    found.sort(key=lambda item: -item[1])
+    first, confidence = found[0]
+    decay = decay_over(first.optimizer, steps, _TO_A_TWENTIETH)
+    return Finding(
+        type="MISSING_REGULARIZATION",
+        severity="warning",
+        confidence=confidence,
+        premise=(
+            f"{_of_tables([each for each, _ in found])} of the way that the rows in use have gone "
+            "leads from their random first values straight back towards zero, and those values "
+            f"still hold {_left([each for each, _ in found])} of their squared norm. "
+            f"{_decays(first.optimizer)}"
+        ),
+        implies=(
+            "The training spends its examples on unlearning noise, row by row; rows that are "
+            "rarely met keep it, and it ranks them at random."
+        ),
+        action=_action(first.optimizer, decay)
+        + " It takes the first values back in every row alike. Or begin with smaller ones: "
+        "nn.init.normal_(table.weight, std=0.1).",
+        expected_effect=(
+            f"A twentieth of the first values is left after {steps:,} steps, in rows that are "
+            "never met too: rare items rank by what was learned of them."
+        ),
+        risk=_RISK,
+        evidence=[_start_evidence(each, settings) for each, _ in found],
+        fixes=[*set_decay(first.optimizer, decay), suppress()],
+    )
+
+
+def _confidence(each: TableStart, settings: Settings) -> float:
+    share = each.share
+    return probability_above(share.taken_back, share.error, settings.start_share)
+
+
+def _start_evidence(each: TableStart, settings: Settings) -> Evidence:
+    return Evidence(
+        statistic="start_taken_back",
+        value=each.share.taken_back,
+        threshold=settings.start_share,
+        comparison="above",
+        n=each.share.rows,
+        unit=f"of the squared movement of {each.layer}",
+        interval=each.share.interval,
+        test="squared cosine with the first values, delete-a-group jackknife over rows",
+    )
+
+
+def _of_tables(found: list[TableStart]) -> str:
+    told = [f"{each.share.taken_back:.0%} ({each.layer})" for each in found[:4]]
+    return " and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else told[0]
+
+
+def _left(found: list[TableStart]) -> str:
+    low, high = (f(each.share.left for each in found) for f in (min, max))
+    return f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}"
+
+
+def _decays(optimizer: OptimizerFacts) -> str:
+    if optimizer.weight_decay <= 0:
+        return f"{optimizer.name} trains without weight decay."
+    return f"weight_decay={written(optimizer.weight_decay)} acts more slowly than the run lasts."
+
+
+def _action(optimizer: OptimizerFacts, decay: float) -> str:
+    if optimizer.name == "SGD":
+        return f"Set weight_decay={written(decay)}."
+    return f"Train with torch.optim.AdamW and weight_decay={written(decay)}."
+
+
+_RISK = (
+    "Too strong a decay leaves the model too small to fit: the training loss tells. It acts on "
+    "every weight that the optimizer holds; put biases and norms into a group without it."
+)
