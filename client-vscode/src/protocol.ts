@@ -331,13 +331,13 @@ export interface DiagnosisClearedEvent extends Envelope {
 
 /** Difference between the treated rows and the held-out rows of the same run. */
 export interface MeasuredEffect {
-  /** What was compared. */
+  /** What was compared: `noise_energy` (its logarithm), `update_efficiency`, `example_loss`. */
   readonly statistic: string;
   /** Treated minus held out. */
   readonly difference: number;
   /** Interval of `difference` at `level`. */
   readonly interval: readonly [number, number];
-  /** Level of the interval. */
+  /** Probability that all intervals of the layer hold, at every look and of every statistic. */
   readonly level: number;
   /** Rows in the treated arm. */
   readonly n_treated: number;
@@ -349,7 +349,7 @@ export interface MeasuredEffect {
 export interface Intervention {
   /** Dotted path of the layer. */
   readonly layer: string;
-  /** `shrink-updates` while it acts, `stop` when it ends. */
+  /** `shrink-updates` while it acts, `wait` while updates are left alone, `stop` when it ends. */
   readonly action: string;
   /** Rows in the treated arm. */
   readonly rows: number;
@@ -365,8 +365,14 @@ export interface Intervention {
   readonly reason: string;
   /** At most 20 treated rows. */
   readonly sample?: readonly number[];
-  /** Measured effect; absent until measured. */
+  /** Measured effect that says most; absent until measured. */
   readonly effect?: MeasuredEffect | null;
+  /** All measured effects, at the same look. */
+  readonly effects?: readonly MeasuredEffect[];
+  /** What was expected of it, in a sentence. */
+  readonly expected?: string;
+  /** Posterior probability that the loss of the training is improving; null where unknown. */
+  readonly improving?: number | null;
 }
 
 /** The probe changed the training. */

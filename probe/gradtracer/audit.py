@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gradtracer.project import FOLDER, main_script, project_root
-from gradtracer_schemas import Controlled
+from gradtracer_schemas import AuditLine, Controlled
 
 _log = logging.getLogger("gradtracer")
 
@@ -25,6 +26,8 @@ class AutoFixAuditLogger:
         self.path = (root or project_root(main_script())) / FOLDER / "audit.jsonl"
         self.interventions: list[dict[str, Any]] = []
         self._writable = True
+        self._waiting: deque[bytes] = deque()
+        self._flushing = threading.Lock()
 
     def log_intervention(
         self,
@@ -57,30 +60,51 @@ class AutoFixAuditLogger:
             **more,
         }
         self.interventions.append(event)
-        self._append(event)
+        self._waiting.append(msgspec.json.encode(event))
+        self.flush()
 
     def log_control(self, step: int, change: Controlled) -> None:
         """Record that a setting was changed from outside while the run went on."""
-        self._append(
+        event = {
+            "timestamp": datetime.now(UTC).isoformat(),
+            "run_id": self.run_id,
+            "step": step,
+            "type": "control",
+            **msgspec.to_builtins(change),
+        }
+        self._waiting.append(msgspec.json.encode(event))
+        self.flush()
+
+    def note(self, line: AuditLine) -> None:
+        """Keep a line of our own for `flush`: nothing is written in the training's thread."""
+        self.interventions.append(
             {
-                "timestamp": datetime.now(UTC).isoformat(),
-                "run_id": self.run_id,
-                "step": step,
-                "type": "control",
-                **msgspec.to_builtins(change),
+                "step": line.step,
+                "layer": line.layer,
+                "type": line.type,
+                "action": line.action,
+                "num_affected": line.num_affected,
+                "reason": line.reason,
             }
         )
+        self._waiting.append(msgspec.json.encode(line))
 
-    def _append(self, event: dict[str, Any]) -> None:
-        if not self._writable:
-            return
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                file.write(msgspec.json.encode(event) + b"\n")
-        except OSError as error:
-            self._writable = False
-            _log.warning("cannot write %s (%s): the audit is kept in memory", self.path, error)
+    def flush(self) -> None:
+        """Write what waits. A file that cannot be written costs one warning, and no exception."""
+        with self._flushing:
+            lines: list[bytes] = []
+            while self._waiting:
+                lines.append(self._waiting.popleft() + b"\n")
+            if not lines or not self._writable:
+                return
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                # In one write, so that lines of runs side by side do not mix.
+                with self.path.open("ab", buffering=0) as file:
+                    file.write(b"".join(lines))
+            except OSError as error:
+                self._writable = False
+                _log.warning("cannot write %s (%s): the audit is kept in memory", self.path, error)
 
     def summary(self) -> dict[str, Any]:
         """`total_events`, and rows affected by type."""

@@ -11,12 +11,13 @@ import time
 import traceback
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from gradtracer.callsite import call_site
 from gradtracer.ending import end_with_process, failure_place
+from gradtracer.exceptions import UsageError
 from gradtracer.learning_curve import Told
 from gradtracer.project import main_script, new_run_id, project_root, runs_folder
 from gradtracer.ranks import Ranks, place_among_ranks
@@ -40,6 +41,26 @@ from gradtracer_schemas import (
 )
 
 _log = logging.getLogger("gradtracer")
+
+
+@runtime_checkable
+class TakesLoss(Protocol):
+    """A tracker that follows the loss of the training."""
+
+    def take_loss(self, loss: Any) -> None:
+        """A step's loss, in the training thread; never raises."""
+        ...
+
+
+@runtime_checkable
+class CanAutoFix(Protocol):
+    """A tracker of a table."""
+
+    name: str
+
+    def set_auto_fix(self, enabled: bool, *, reason: str) -> bool:
+        """Turn it on or off; whether it will be so."""
+        ...
 
 
 class Run:
@@ -76,6 +97,7 @@ class Run:
         self.told: dict[str, Told] = {}
         """Every loss and metric that was told, by name, within bounds."""
         self.trackers: list[Tracker] = []
+        self._take_loss: list[TakesLoss] = []
         self._names: set[str] = set()
         self._clock: weakref.ref[object] | None = None
         self._waiting: weakref.ref[object] | None = None
@@ -153,6 +175,8 @@ class Run:
     def attach(self, tracker: Tracker, declaration: LayerWatched) -> None:
         """Report on `tracker` from now on."""
         self.trackers.append(tracker)
+        if isinstance(tracker, TakesLoss):
+            self._take_loss.append(tracker)
         self.emit(LayerWatchedEvent, declaration)
 
     def unique_layer_name(self, name: str) -> str:
@@ -182,13 +206,18 @@ class Run:
     def log(self, loss: Any = None, **metrics: Any) -> None:
         """Show loss and metrics beside the progress.
 
-        Numbers or tensors of one element. They are read by the reporting thread, so that the
-        training never waits for the device; only the latest before a report is shown. The loss, and
-        the first metric of held-out examples (`validation_loss`, `val_auc`, `ndcg_at_10`), tell of
-        a rate that is too high, of decay that is missing, and of a run that is too short.
+        Numbers or tensors of one element; the loss may also have one for each example of the step,
+        and its mean is shown. They are read by the reporting thread, so that the training never
+        waits for the device; only the latest before a report is shown. The loss, and the first
+        metric of held-out examples (`validation_loss`, `val_auc`, `ndcg_at_10`), tell of a rate
+        that is too high, of decay that is missing, and of a run that is too short; auto-fix waits
+        while the loss improves.
         """
         if loss is not None:
-            self.loss = self._tell("loss", loss)
+            loss = _detached(loss)
+            for tracker in self._take_loss:
+                tracker.take_loss(loss)
+            self.loss = self._tell("loss", loss.mean() if getattr(loss, "ndim", 0) else loss)
         for name, value in metrics.items():
             self.metrics[name] = self._tell(name, value)
 
@@ -196,6 +225,21 @@ class Run:
         value = _detached(value)
         self.told.setdefault(name, Told()).add(self.step, value)
         return value
+
+    def set_auto_fix(self, enabled: bool, layer: str | None = None, *, reason: str) -> list[str]:
+        """Turn auto-fix on or off from the next step on, for one table or for all; from any thread.
+
+        `reason` stands in the stream and in the audit. Returns the tables that it will be so for.
+
+        Raises:
+            UsageError: no table of that name is observed.
+        """
+        tables = {each.name: each for each in self.trackers if isinstance(each, CanAutoFix)}
+        if layer is not None and layer not in tables:
+            known = ", ".join(tables) or "none"
+            raise UsageError(f"expected the name of an observed table, got {layer!r}: {known}")
+        chosen = tables if layer is None else {layer: tables[layer]}
+        return [name for name, each in chosen.items() if each.set_auto_fix(enabled, reason=reason)]
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Report now and wait until it is written. False when that took longer than `timeout`."""

@@ -11,7 +11,7 @@ import logging
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -43,7 +43,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auto_fix: bool = False
     """Shrink the updates of rows named by ZOMBIE_EMBEDDINGS."""
     auto_fix_holdout: Share = 0.2
-    """Share of eligible rows left untreated as control."""
+    """Share of eligible rows left untreated as control. At 0 its effect cannot be measured, and
+    nothing can stop it; at 1 nothing is treated."""
+    auto_fix_rows: Literal["named", "all"] = "named"
+    """Which rows: those that ZOMBIE_EMBEDDINGS names, or all that are known well enough. `all` acts
+    only where the loss is given and no longer improves."""
+    auto_fix_floor: Share = 0.3
+    """Smallest factor on a row's updates: a row must be able to learn again."""
     seed: int = 0
     """Seed of every random choice of the probe; none touches the training's generators."""
     zombie_fdr: Share = 0.05

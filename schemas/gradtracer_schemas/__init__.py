@@ -3,6 +3,13 @@
 Imports nothing of ours and nothing heavier than msgspec.
 """
 
+from gradtracer_schemas.audit import (
+    AuditLine,
+    pack_levels,
+    pack_rows,
+    unpack_levels,
+    unpack_rows,
+)
 from gradtracer_schemas.catalogue import RULES
 from gradtracer_schemas.connection import (
     MAX_CONNECTION_BYTES,
@@ -68,7 +75,7 @@ from gradtracer_schemas.frame import (
     encode_event,
     encode_frames,
 )
-from gradtracer_schemas.intervention import Intervention, MeasuredEffect
+from gradtracer_schemas.intervention import Intervention, MeasuredEffect, effect_in_words
 from gradtracer_schemas.observation import Observation
 from gradtracer_schemas.recipe import (
     Factor,
@@ -104,6 +111,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "RULES",
     "TOPIC",
+    "AuditLine",
     "Comparison",
     "Connection",
     "ConnectionFileError",
@@ -168,8 +176,13 @@ __all__ = [
     "decode_event",
     "decode_frames",
     "decode_request",
+    "effect_in_words",
     "encode_control",
     "encode_event",
     "encode_frames",
     "is_loopback",
+    "pack_levels",
+    "pack_rows",
+    "unpack_levels",
+    "unpack_rows",
 ]

@@ -21,9 +21,9 @@ from torch.optim import Optimizer
 from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.analyzers.forward_hook import listen
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts, TrainedBy, optimizer_facts
+from gradtracer.analyzers.original_methods import OriginalMethods
 from gradtracer.analyzers.table_figures import TableFigures, measure, observation
 from gradtracer.analyzers.table_observer import TableObserver
-from gradtracer.analyzers.table_report import summarize, table_report
 from gradtracer.analyzers.table_state import (
     TableState,
     exposure_of_all,
@@ -32,7 +32,8 @@ from gradtracer.analyzers.table_state import (
     read_state,
     unpack_state,
 )
-from gradtracer.auto_fix.intervene import AutoFix
+from gradtracer.audit import AutoFixAuditLogger
+from gradtracer.auto_fix.switch import AutoFixSwitch
 from gradtracer.callsite import call_site, locate_module
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
@@ -61,7 +62,7 @@ _WRONG_ORDER = 3
 _ORDER_IS_RIGHT = -(2**62)
 
 
-class EmbeddingTracker:
+class EmbeddingTracker(OriginalMethods):
     """Observes one `nn.Embedding` or `nn.EmbeddingBag`.
 
     Attach it once; the forward pass and the optimizer's step do the rest. `step()` may still be
@@ -70,7 +71,8 @@ class EmbeddingTracker:
     Args:
         embedding_layer: the table.
         name: layer name in reports; by default the attribute it was assigned to.
-        auto_fix: shrink the updates of rows named by ZOMBIE_EMBEDDINGS.
+        auto_fix: shrink the updates of rows named by ZOMBIE_EMBEDDINGS (`auto_fix/`); give the loss
+            to `step` or `run.log`, as it waits while the loss still improves.
         track_interval: follow gradients at 1/track_interval of the steps, in bursts. Exposure is
             counted at every step.
         run: the run to report to; by default the process's current one, begun when needed.
@@ -105,16 +107,8 @@ class EmbeddingTracker:
         self.name = run.unique_layer_name(name or self.site.attribute or "embedding")
         self.num_embeddings = embedding_layer.num_embeddings
         self.embedding_dim = embedding_layer.embedding_dim
-        self.auto_fix = auto_fix and not self._replicated()
-        if auto_fix and not self.auto_fix:
-            _log.warning(
-                "auto_fix is off for %s: its rows are trained by several ranks, whose copies must "
-                "stay alike; take auto_fix=True out, or train in one process",
-                self.name,
-            )
         self.track_interval = max(1, int(track_interval))
-        self._auto_fix = AutoFix(run, self.name) if self.auto_fix else None
-        self.audit_logger = self._auto_fix.audit if self._auto_fix is not None else None
+        self._auto_fix = AutoFixSwitch(run, self.name, self.track_interval)
         self.steps = 0
         self._counts_step = True
         self._without_gradient = 0
@@ -132,6 +126,8 @@ class EmbeddingTracker:
         self._start: StartSample | None = StartSample(self._weight, run.settings.seed)
         self.start_share: StartShare | None = None
         """What the latest report says of the values that the table began with."""
+        if auto_fix:
+            self.set_auto_fix(True, reason="")
         self._watch_site = watch = call_site() if watch_site is None else watch_site
         self._book = DiagnosisBook(
             run.id, self.name, self.site, {"watch": watch} if watch.frames else {}
@@ -150,6 +146,20 @@ class EmbeddingTracker:
             seed=self.run.settings.seed,
             padding_idx=self.layer.padding_idx,
         )
+
+    @property
+    def auto_fix(self) -> bool:
+        """Whether it is on, or will be at the next step."""
+        return self._auto_fix.on
+
+    @property
+    def audit_logger(self) -> AutoFixAuditLogger | None:
+        """Where auto-fix writes; None where it never was on."""
+        return self._auto_fix.audit
+
+    def set_auto_fix(self, enabled: bool, *, reason: str) -> bool:
+        """Turn auto-fix on or off from the next step on; see `AutoFixSwitch.turn`."""
+        return self._auto_fix.turn(enabled, self._weight, reason=reason)
 
     def _watch_staleness(self) -> Staleness:
         return Staleness(self._weight.shape[0], self.run.settings.seed, step=self.steps)
@@ -198,11 +208,13 @@ class EmbeddingTracker:
             self._observer.before_step(self._weight, self._weight.grad, self.run.step)
         except Exception:
             self._fail("following the gradient")
+        self._auto_fix.before_step(optimizer, self._weight)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Called right after."""
         if not self._active:
             return
+        self._auto_fix.after_step(self._weight, self._observer)
         try:
             if self._observer.waits:
                 self._observer.after_step(self._weight)
@@ -210,11 +222,13 @@ class EmbeddingTracker:
         except Exception:
             self._fail("following the update")
 
-    def step(self) -> None:
-        """Kept for loops written for the original system; needed only without an optimizer.
+    def step(self, loss: Any = None) -> None:
+        """Tell the loss, as `run.log(loss=...)` does; otherwise kept for the original's loops.
 
         Where the updates are written by hand, call it after them, before gradients are cleared.
         """
+        if loss is not None:
+            self.run.log(loss=loss)
         if self._optimizer is not None or not self._active:
             return
         try:
@@ -225,6 +239,10 @@ class EmbeddingTracker:
             self.run.stepped(self)
         except Exception:
             self._fail("following the update")
+
+    def take_loss(self, loss: Any) -> None:
+        """Called when the training tells its loss."""
+        self._auto_fix.take_loss(loss, self._observer)
 
     def _notice_order(self) -> None:
         """Say once that steps find look-ups and no gradient, three times from the beginning."""
@@ -252,17 +270,20 @@ class EmbeddingTracker:
         self._staleness = self._watch_staleness()
         self._movement = None
         self._start = StartSample(self._weight, self.run.settings.seed)
+        self._auto_fix.replaced(weight)
         forget_matches()
         _log.info("%s: its weight was replaced or moved; observation starts anew", self.name)
 
     def _fail(self, doing: str) -> None:
         """Switch off, say so once, and let the training go on."""
         self._active = False
+        self._auto_fix.end()
         self.run.fault(self.name, f"stopped observing while {doing}")
 
     def forget(self) -> None:
         """Become inert: this is a copy in another process."""
         self._active = False
+        self._auto_fix.current = None
 
     # In the reporting thread, or when the user asks.
 
@@ -357,12 +378,7 @@ class EmbeddingTracker:
             self.findings(figures), self.run.step, final=final
         ):
             self.run.emit(event_class, body)
-        if self._auto_fix is not None and not (final or self._replicated()) and self._active:
-            self._observer.treatment = self._auto_fix.treat(figures, self._weight)
-
-    @staticmethod
-    def _replicated() -> bool:
-        return place_among_ranks().world_size > 1
+        self._auto_fix.report(self._weight, self._observer, final=final)
 
     def findings(self, figures: TableFigures | None = None) -> list[Finding]:
         """What the tests say now, without hysteresis."""
@@ -389,7 +405,7 @@ class EmbeddingTracker:
         """
         self._observer.count_pending()
         state = self._observer.state_dict()
-        if self._replicated() and self.run.streams:
+        if place_among_ranks().world_size > 1 and self.run.streams:
             self.run.ranks.collect()
             others = [unpack_state(packed) for packed in self.run.ranks.of(self.name)]
             state["exposure"] = exposure_of_all(state["exposure"], others, self._notes)
@@ -399,6 +415,7 @@ class EmbeddingTracker:
             "steps": self.steps,
             "observer": state,
             "staleness": self._staleness.state_dict(),
+            "auto_fix": self._auto_fix.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -423,6 +440,7 @@ class EmbeddingTracker:
                 # The training began in another process, with values that nobody knows now.
                 self._start = self.start_share = None
                 self.steps = int(state["steps"])
+                self._auto_fix.load_state_dict(state.get("auto_fix"))
                 return
         except (KeyError, TypeError) as error:
             raise ValueError(
@@ -441,57 +459,13 @@ class EmbeddingTracker:
         """
         return self.figures().saliency
 
-    # As in the original system, with the same meanings.
-
-    def dead_embeddings(self) -> list[int]:
-        """Rows never looked up in training; `padding_idx` is none of them."""
-        figures = self.figures()
-        return np.flatnonzero((figures.counts == 0) & figures.valid).tolist()
-
-    def zombie_embeddings(self, threshold: float | None = None) -> list[int]:
-        """Rows named by the zombie tests, strongest first.
-
-        `threshold` is accepted for old callers and has no use: the tests set their own level.
-        """
-        return self.figures().zombies.rows.tolist()
-
-    def starvation_index(self) -> npt.NDArray[np.float32]:
-        """`[N]` 0 to 1: how far a seen row's look-ups fall short of the median; 0 when unseen."""
-        counts = self.figures().counts
-        seen = counts > 0
-        median = float(np.median(counts[seen])) if seen.any() else 1.0
-        return (np.clip(1.0 - counts / median, 0.0, 1.0) * seen).astype(np.float32)
-
-    def effective_rank(self, max_samples: int | None = None) -> float:
-        """Effective rank of the rows seen; of all rows while none was seen."""
-        rank = self.figures().rank
-        return rank.value if rank is not None else 1.0
-
-    def popularity_bias(self) -> dict[str, float]:
-        """`gini` and `entropy` (nats) of exposure over rows seen, `coverage` of the table."""
-        figures = self.figures()
-        return {
-            "gini": figures.gini.value if figures.gini else 0.0,
-            "entropy": figures.entropy,
-            "coverage": figures.coverage,
-        }
-
-    def summary(self) -> dict[str, Any]:
-        """The original's keys, and the observation's values beside them."""
-        return summarize(self.figures())
-
-    def report(self) -> None:
-        """Print a report to standard output."""
-        figures = self.figures()
-        print(table_report(figures, self.findings(figures)))  # noqa: T201
-
     def detach(self) -> None:
         """Stop observing; figures stay readable. A second call does nothing."""
         if self._active:
             self._active = False
             self._stop_listening()
             remove_watcher(self)
-            self._observer.treatment = None
+            self._auto_fix.end()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EmbeddingTracker:
         """The same tracker: a copied model is another model, which this one does not observe."""

@@ -6,7 +6,7 @@ Runs in the training thread between forward and optimizer step. Reads nothing ba
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -30,15 +30,6 @@ _SETTLE_SECONDS = 0.25
 """How old a followed step may be and not yet be in the state that the reporting thread reads."""
 
 
-class Treatment(NamedTuple):
-    """Rows whose updates are scaled, and by how much."""
-
-    rows: torch.Tensor
-    """`[R]` int64."""
-    scales: torch.Tensor
-    """`[R, 1]`, 0 to 1, in the table's dtype."""
-
-
 class TableObserver:
     """State and statistics of one table `[N, D]`."""
 
@@ -55,7 +46,6 @@ class TableObserver:
         self.nonfinite_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.first_nonfinite = torch.full((), -1, dtype=torch.int64, device=device)
         """The run's step of the first of them; -1 where there was none."""
-        self.treatment: Treatment | None = None
         self._recent = RecentLookUps(rows, device)
         self._step = 0
         self._followed: list[int] = []
@@ -67,13 +57,13 @@ class TableObserver:
         self._settled = time.monotonic()
         self._interval = track_interval
         self._pending: list[torch.Tensor] = []
+        self._last: list[torch.Tensor] = []
         self._moves = False
         self._burst_limit = _FIRST_BURST
         self._burst_left = 0
         self._burst_length = 0
         self._pause_left = 0
         self._paused = False
-        self._treated: tuple[Treatment, torch.Tensor] | None = None
 
     def set_interval(self, track_interval: int) -> None:
         """Follow another share of the steps from the next burst on; from any thread."""
@@ -92,12 +82,22 @@ class TableObserver:
 
     def count_pending(self) -> None:
         """Count what no optimizer step has followed, and all before; in the training's thread."""
-        self._settle()
+        self.settle()
         self._version += 1
         for ids in self._pending:
             self.exposure.add(ids.reshape(-1).long())
         self._pending.clear()
         self._version += 1
+
+    @property
+    def look_ups(self) -> int:
+        """Look-ups up to the last step."""
+        return self.exposure.total + self._recent.bounds[-1]
+
+    @property
+    def batch(self) -> list[torch.Tensor]:
+        """Ids of the passes since the last step; where there is none, of the passes before it."""
+        return self._pending or self._last
 
     @property
     def has_pending(self) -> bool:
@@ -124,12 +124,10 @@ class TableObserver:
         follows = size > 0 and grad is not None and self._in_burst(size)
         if size:
             self._take(size, follows)
+            self._last = self._pending
         self._step = step
         given = self._pending[0] if len(self._pending) == 1 else None
-        self._pending.clear()
-        if self.treatment is not None:
-            with torch.no_grad():
-                self._treated = (self.treatment, weight.index_select(0, self.treatment.rows))
+        self._pending = []
         if follows and grad is not None:
             with torch.no_grad():
                 self._follow(weight, grad, self._recent.latest, given)
@@ -138,7 +136,7 @@ class TableObserver:
         """Put the look-ups of a step among the recent ones."""
         recent = self._recent
         if not recent.fits(size) or time.monotonic() - self._settled > _SETTLE_SECONDS:
-            self._settle()
+            self.settle()
         elif recent.steps > self._first:
             waiting = recent.bounds[-1] - recent.bounds[self._first]
             if (
@@ -169,8 +167,11 @@ class TableObserver:
         news = bad.any() & (self.first_nonfinite < 0)
         self.first_nonfinite = torch.where(news, first, self.first_nonfinite)
 
-    def _settle(self) -> None:
-        """Take the recent steps into the state: as exact as step by step, at a fraction."""
+    def settle(self) -> None:
+        """Take the recent steps into the state: as exact as step by step, at a fraction.
+
+        In the training's thread.
+        """
         recent = self._recent
         if recent.steps:
             self._settle_followed()
@@ -202,23 +203,18 @@ class TableObserver:
     @property
     def waits(self) -> bool:
         """Whether something is to be done after the step."""
-        return self._moves or self._treated is not None
+        return self._moves
 
     @torch.no_grad()
     def after_step(self, weight: torch.Tensor) -> None:
         """The optimizer has stepped."""
-        if self._treated is not None:
-            treatment, before = self._treated
-            moved = weight.index_select(0, treatment.rows) - before
-            weight.index_copy_(0, treatment.rows, before + treatment.scales * moved)
-            self._treated = None
         if self._moves:
             self.movement.after(weight)
             self._moves = False
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later process needs to go on counting; tensors are copies."""
-        self._settle()
+        self.settle()
         return {
             "exposure": self.exposure.state_dict(),
             "noise": self.noise.state.clone(),

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from gradtracer.statistics.exposure_strata import exposure_strata
+
 Array = npt.NDArray[np.float64]
 Figures = npt.NDArray[np.floating]
 
 MIN_EXPOSURES = 8
-_MIN_STRATUM = 200
 _GUARD = 0.5
 _CLIP = -6.0
 _DEGREES = 30
@@ -108,7 +109,7 @@ def zombie_rows(
 
 
 def _noise_arm(look_ups: npt.NDArray[np.integer], noise: Array, squared_norm: Array) -> Array:
-    stratum = _strata(look_ups)
+    stratum = exposure_strata(look_ups)
     tiny = np.finfo(np.float64).tiny
     loud = _robust_z(np.log(np.maximum(noise, tiny)), stratum)
     short = _robust_z(-np.log(np.maximum(squared_norm, tiny)), stratum)
@@ -117,22 +118,6 @@ def _noise_arm(look_ups: npt.NDArray[np.integer], noise: Array, squared_norm: Ar
     p = stats.t.sf(_robust_z(score, stratum), _DEGREES)
     p[(short < _GUARD) | (loud <= 0)] = 1.0
     return np.asarray(stats.false_discovery_control(p), dtype=np.float64)
-
-
-def _strata(look_ups: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Half-octave classes of exposure, neighbours merged until each holds 200 rows."""
-    octave = np.floor(2 * np.log2(np.maximum(look_ups, 1))).astype(np.int64)
-    merged = np.zeros_like(octave)
-    label, size = 0, 0
-    for value in np.unique(octave):
-        members = octave == value
-        merged[members] = label
-        size += int(members.sum())
-        if size >= _MIN_STRATUM:
-            label, size = label + 1, 0
-    if 0 < size < _MIN_STRATUM and label > 0:
-        merged[merged == label] = label - 1
-    return merged
 
 
 def _robust_z(values: Array, stratum: npt.NDArray[np.int64]) -> Array:

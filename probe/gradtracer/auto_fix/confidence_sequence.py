@@ -1,0 +1,74 @@
+"""Difference between two arms of randomised rows, with an interval that holds at every look.
+
+The rows of both arms are seen again and again, so what they show at one look says much about the
+next: no sequence of independent observations, which betting and martingale methods ask for. What is
+random is the assignment, once for each row. So look l has the interval of a randomised experiment
+(difference of means, variance of Neyman, Statist. Sci. 5, 1990 [1923], degrees of freedom of Welch,
+Biometrika 34, 1947) at level alpha / (l (l + 1)). These levels add up to alpha, so that all
+intervals hold together with probability 1 - alpha, whatever the looks have in common (the union
+over looks of Darling and Robbins, PNAS 58, 1967). With looks at geometrically growing times the
+price is that of a law of the iterated logarithm (Howard et al., Ann. Statist. 49, 2021, section 3).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Array = npt.NDArray[np.float64]
+
+FEWEST = 5
+"""Rows in an arm, below which nothing is said."""
+_TAIL = 0.025
+"""Share of the values at either end of both arms together that is drawn in: a few wild rows would
+widen the interval, and make the law of its ends another. Blind to the arms, so that nothing is
+biased where they are alike."""
+
+
+class Difference(NamedTuple):
+    """Mean of the treated less mean of the held out."""
+
+    value: float
+    low: float
+    high: float
+    n_treated: int
+    n_held_out: int
+
+
+def difference(treated: Array, held_out: Array, *, alpha: float, look: int) -> Difference | None:
+    """Difference of means at look number `look` (from 1); None with fewer than 5 rows in an arm.
+
+    Args:
+        treated: `[T]` outcomes; not finite ones are left out.
+        held_out: `[H]` outcomes.
+        alpha: probability that any look's interval misses the true difference.
+        look: number of the look, which sets its share of `alpha`.
+    """
+    treated, held_out = treated[np.isfinite(treated)], held_out[np.isfinite(held_out)]
+    if min(treated.size, held_out.size) < FEWEST:
+        return None
+    low, high = np.quantile(np.concatenate([treated, held_out]), [_TAIL, 1 - _TAIL])
+    first, second = np.clip(treated, low, high), np.clip(held_out, low, high)
+    parts = first.var(ddof=1) / first.size, second.var(ddof=1) / second.size
+    variance = float(parts[0] + parts[1])
+    value = float(first.mean() - second.mean())
+    if variance > 0:
+        weights = parts[0] ** 2 / (first.size - 1) + parts[1] ** 2 / (second.size - 1)
+        quantile = float(stats.t.isf(alpha / (look * (look + 1)) / 2, variance**2 / weights))
+        reach = quantile * math.sqrt(variance)
+    else:
+        reach = 0.0
+    return Difference(value, value - reach, value + reach, first.size, second.size)
+
+
+def smallest_effect(n_treated: int, n_held_out: int, *, alpha: float, look: int) -> float:
+    """Difference, in standard deviations of a row's outcome, found with probability 0.9.
+
+    By the normal law: an effect of this size excludes zero at the given look in nine runs of ten.
+    """
+    quantile = stats.norm.isf(alpha / (look * (look + 1)) / 2) + stats.norm.isf(0.1)
+    return float(quantile * math.sqrt(1 / n_treated + 1 / n_held_out))

@@ -1,0 +1,150 @@
+"""Scales the updates of chosen rows, so that the intervention has the size that it states.
+
+A gradient times s gives a step times s under plain SGD alone: Adam, RMSprop and Adagrad divide the
+gradient's own scale out again, and momentum carries what came before. So the *update* is scaled,
+around `optimizer.step`: w = before + s (after - before), whatever made it (momentum and weight
+decay included). No gradient is written.
+
+That holds for optimizers which keep what they know apart from the weights, as those of
+`torch.optim` do. One that keeps weights of its own would undo it, so for an optimizer that is not
+known the gradient is scaled instead: `.grad` is another tensor for the time of the step, and the
+one that others share is left as it is and put back.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch.optim import Optimizer
+
+UNTOUCHED = 255
+"""Level of a row whose updates are left alone."""
+
+
+class Way(NamedTuple):
+    """How an optimizer's steps can be scaled."""
+
+    scales: Literal["update", "gradient", "nothing"]
+    reason: str = ""
+    """Why not its updates, in a sentence; empty where they are."""
+
+
+def way_of(optimizer: Optimizer) -> Way:
+    """By class: one of `torch.optim`, or derived from one."""
+    name = type(optimizer).__name__
+    if isinstance(optimizer, torch.optim.LBFGS):
+        return Way("nothing", f"{name} searches along a line: a row of its step cannot be scaled")
+    homes = {base.__module__ for base in type(optimizer).__mro__ if base is not Optimizer}
+    if any(home == "torch.optim" or home.startswith("torch.optim.") for home in homes):
+        return Way("update")
+    return Way(
+        "gradient",
+        f"{name} is no optimizer of torch.optim, and may keep weights of its own: gradients are "
+        "scaled instead of updates, which has no effect where it divides by their scale",
+    )
+
+
+class _Levels(NamedTuple):
+    table: torch.Tensor
+    """`[N]` uint8: 255 x factor of each row, 255 where it is left alone."""
+    rows: torch.Tensor
+    """`[R]` int64: rows below 255."""
+
+
+class _Before(NamedTuple):
+    rows: torch.Tensor | None
+    """`[R]` int64, maybe with repetitions; None: all of them."""
+    weight: torch.Tensor
+    scales: torch.Tensor
+
+
+class RowScaler:
+    """Factors of the rows of one table `[N, D]`, in 1 byte a row on its device while any acts.
+
+    A step with a sparse gradient costs O(batch rows). With a dense one the optimizer moves every
+    row, so all R chosen ones are read before and written after: a copy of R rows for the time of
+    the step, of what an optimizer itself takes for temporaries. Nothing waits for the device.
+    """
+
+    def __init__(self) -> None:
+        self._levels: _Levels | None = None
+        self._before: _Before | None = None
+        self._shared: torch.Tensor | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether any row is scaled."""
+        return self._levels is not None
+
+    def scale(self, levels: torch.Tensor | None) -> None:
+        """From the next step on scale row i by `levels[i]` / 255; None: nothing.
+
+        `levels`: `[N]` uint8 on the table's device; 255 leaves a row alone to the bit. To be made
+        anew for each call, as a step may still be reading the last. From any thread.
+        """
+        if levels is None:
+            self._levels = None
+            return
+        # Waits for the device, but never in the step path of one that can be waited for.
+        rows = (levels < UNTOUCHED).nonzero().flatten()
+        self._levels = _Levels(levels, rows) if rows.numel() else None
+
+    @torch.no_grad()
+    def before_step(self, weight: torch.Tensor, scales: Literal["update", "gradient"]) -> None:
+        """The optimizer is about to step on `weight`."""
+        levels, grad = self._levels, weight.grad
+        self._before = self._shared = None
+        if levels is None or grad is None or levels.table.numel() != weight.shape[0]:
+            return
+        if scales == "gradient":
+            weight.grad, self._shared = _scaled(grad, levels), grad
+            return
+        if not grad.is_sparse and 2 * levels.rows.numel() > weight.shape[0]:
+            # One pass over the table is quicker than half of its rows one by one.
+            factors = _factors(levels.table, weight.dtype)
+            self._before = _Before(None, weight.detach().clone(), factors)
+            return
+        rows = levels.rows
+        if grad.is_sparse:
+            rows = grad._indices()[0]
+            if rows.device.type == "cpu":
+                rows = rows[levels.table.index_select(0, rows) < UNTOUCHED]
+        if rows.numel():
+            factors = _factors(levels.table.index_select(0, rows), weight.dtype)
+            self._before = _Before(rows, weight.detach().index_select(0, rows), factors)
+
+    @torch.no_grad()
+    def after_step(self, weight: torch.Tensor) -> None:
+        """The optimizer has stepped."""
+        if self._shared is not None:
+            weight.grad, self._shared = self._shared, None
+        before, self._before = self._before, None
+        if before is None:
+            return
+        weight = weight.detach()
+        # With a factor of 1, lerp gives its end to the bit.
+        if before.rows is None:
+            torch.lerp(before.weight, weight, before.scales, out=weight)
+        else:
+            after = weight.index_select(0, before.rows)
+            weight.index_copy_(0, before.rows, before.weight.lerp_(after, before.scales))
+
+
+def _factors(levels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """`[R, 1]` 0 to 1."""
+    return (levels.float() / UNTOUCHED).to(dtype).unsqueeze(1)
+
+
+def _scaled(grad: torch.Tensor, levels: _Levels) -> torch.Tensor:
+    """A gradient of its own with the chosen rows scaled."""
+    if grad.is_sparse:
+        rows = grad._indices()
+        values = grad._values() * _factors(levels.table.index_select(0, rows[0]), grad.dtype)
+        return torch.sparse_coo_tensor(
+            rows, values, grad.shape, is_coalesced=grad.is_coalesced(), check_invariants=False
+        )
+    scaled = grad.clone()
+    chosen = grad.index_select(0, levels.rows)
+    chosen.mul_(_factors(levels.table.index_select(0, levels.rows), grad.dtype))
+    return scaled.index_copy_(0, levels.rows, chosen)
