@@ -41,6 +41,7 @@ export function registerRunCommands(server: Server, requests: Requests, inspecto
     ),
     commands.registerCommand("gradtracer.runs.stopFollowing", (node?: Node) => follow(requests, node, false)),
     commands.registerCommand("gradtracer.runs.follow", (node?: Node) => follow(requests, node, true)),
+    commands.registerCommand("gradtracer.runs.setAutoFix", (node?: Node) => setAutoFix(requests, node)),
     commands.registerCommand("gradtracer.runs.openReport", (node?: Node) => openReport(node)),
     commands.registerCommand("gradtracer.toggleHints", toggleHints),
     commands.registerCommand("gradtracer.deleteRun", (node?: Node) => deleteRun(requests, node)),
@@ -127,6 +128,25 @@ async function follow(requests: Requests, node: Node | undefined, wanted: boolea
   if (run !== undefined) {
     await requests.follow(run.folder, wanted);
   }
+}
+
+/** Ask the training itself: nothing is edited, and its audit tells of it. */
+async function setAutoFix(requests: Requests, node?: Node): Promise<void> {
+  const run = await chosen(requests, node, "Change auto-fix of which run?");
+  if (run === undefined) {
+    return;
+  }
+  const word = await window.showQuickPick(["on", "off"], { title: `Turn auto-fix on or off in ${runTitle(run)}` });
+  if (word === undefined) {
+    return;
+  }
+  const answer = await commands.executeCommand<{ accepted: boolean; reason: string }>(
+    "gradtracer.setAutoFix",
+    run.id,
+    word === "on",
+  );
+  const show = answer.accepted ? window.showInformationMessage : window.showWarningMessage;
+  await show(`GradTracer: ${answer.reason}`);
 }
 
 async function deleteRun(requests: Requests, node?: Node): Promise<void> {

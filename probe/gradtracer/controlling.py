@@ -45,6 +45,26 @@ class Paced(Protocol):
         ...
 
 
+@runtime_checkable
+class AutoFixes(Protocol):
+    """A tracker of a table whose updates auto-fix can act on."""
+
+    name: str
+
+    @property
+    def auto_fix(self) -> bool:
+        """Whether it is on."""
+        ...
+
+    def set_auto_fix(self, enabled: bool, *, reason: str) -> bool:
+        """Turn it on or off from the next step on, from any thread; whether it will be so."""
+        ...
+
+    def declarations(self) -> Sequence[LayerWatched]:
+        """What it observes, with the settings as they are now."""
+        ...
+
+
 class Controlling:
     """Carries out requests to one run."""
 
@@ -73,8 +93,8 @@ class Controlling:
                 )
             case SetTrackInterval(interval=interval, layer=layer):
                 return self._set_track_interval(request, interval, layer)
-            case SetAutoFix():
-                raise RequestRefused(request.id, "auto-fix cannot be turned on in this version")
+            case SetAutoFix(enabled=enabled, layer=layer):
+                return self._set_auto_fix(request, enabled, layer)
 
     def _set_track_interval(self, request: ControlRequest, interval: int, layer: str) -> str:
         trackers = [each for each in self._named(request, layer) if isinstance(each, Paced)]
@@ -89,6 +109,23 @@ class Controlling:
         if not changed:
             return f"{layer or 'everything'} is followed at {share} already"
         return f"{layer or 'everything'} is followed at {share} from the next burst on"
+
+    def _set_auto_fix(self, request: ControlRequest, enabled: bool, layer: str) -> str:
+        tables = [each for each in self._named(request, layer) if isinstance(each, AutoFixes)]
+        if not tables:
+            raise RequestRefused(request.id, "no embedding table here that auto-fix could act on")
+        wanted = [each for each in tables if each.auto_fix != enabled]
+        reason = request.reason or f"asked by the {request.sender or 'holder of the key'}"
+        changed = [each for each in wanted if each.set_auto_fix(enabled, reason=reason)]
+        if wanted and not changed:
+            raise RequestRefused(request.id, "auto-fix cannot act here; see the training's log")
+        declared = [each for table in changed for each in table.declarations()]
+        self._tell(request, "auto_fix", enabled, declared)
+        names = ", ".join(each.name for each in (changed or tables)[:8])
+        word = "on" if enabled else "off"
+        if not changed:
+            return f"auto-fix is {word} already for {names}"
+        return f"auto-fix is {word} for {names} from the next step on"
 
     def _named(self, request: ControlRequest, layer: str) -> list[Tracker]:
         """The trackers that a request is about. Raises RequestRefused where there are none."""

@@ -103,6 +103,16 @@ def _run(arguments: argparse.Namespace) -> int:
             from gradtracer_server.headless.report import report
 
             return report(arguments.run, arguments.output, arguments.paths)
+        case "control":
+            from gradtracer_server.headless.control import change_of, control
+
+            return control(
+                arguments.run,
+                arguments.paths,
+                change_of(arguments.auto_fix, arguments.track_interval, arguments.layer),
+                reason=arguments.reason,
+                output_format=arguments.output_format,
+            )
         case "completion":
             from gradtracer_server.headless.completion import completion
 

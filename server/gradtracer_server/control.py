@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradtracer_schemas import (
@@ -23,7 +24,8 @@ from gradtracer_schemas import (
     is_loopback,
 )
 from gradtracer_server.discovery import read_connection
-from gradtracer_server.exceptions import ControlFailed
+from gradtracer_server.exceptions import ControlFailed, UsageError
+from gradtracer_server.headless.baseline import find_run
 
 if TYPE_CHECKING:
     import zmq
@@ -52,6 +54,23 @@ def request_of(
         sender=sender,
         reason=reason[:400],
     )
+
+
+def live_run(runs: Sequence[Run], name: str | None) -> Run:
+    """The run of an id or of its beginning; without one the only run that is live.
+
+    Raises:
+        UsageError: there is no such run, or which one is meant cannot be told.
+    """
+    if name:
+        return find_run(name, runs)
+    live = [run for run in runs if run.status == "live"]
+    if len(live) == 1:
+        return live[0]
+    if not live:
+        raise UsageError("no training is running here: there is nothing to change")
+    ids = ", ".join(run.id for run in live[:5])
+    raise UsageError(f"{len(live)} trainings are running here; name one of {ids}")
 
 
 def ask(run: Run, request: ControlRequest, *, seconds: float = ANSWER_SECONDS) -> ControlAnswer:

@@ -11,6 +11,7 @@ from lsprotocol import types
 
 from gradtracer_server.features import fix_all
 from gradtracer_server.features.diagnostic_items import SOURCE
+from gradtracer_server.features.live_control import LIVE, live_action
 from gradtracer_server.features.proposed_edits import SUPPRESS, propose, workspace_edit
 from gradtracer_server.locations import path_of
 
@@ -48,6 +49,11 @@ def code_action(
         if action is not None:
             if choice.fix.name == SUPPRESS and len(found) > 1:
                 action.title = _naming_layers(choice, found)
+            actions.append(action)
+    live = [(live_action(finding), asked) for finding, asked in found]
+    for action, asked in live:
+        if action is not None:
+            action.diagnostics = asked or None
             actions.append(action)
     return actions or None
 
@@ -130,7 +136,7 @@ def _version(ls: GradTracerServer, finding: Finding) -> int | None:
 def _wanted(only: Sequence[str | types.CodeActionKind] | None) -> bool:
     """Whether quick fixes are among the kinds asked for: a kind stands for its sub-kinds too."""
     kinds = [kind.value if isinstance(kind, types.CodeActionKind) else kind for kind in only or []]
-    return not kinds or any(kind in {"", types.CodeActionKind.QuickFix.value} for kind in kinds)
+    return not kinds or any(f"{LIVE}.".startswith(f"{kind}.") or not kind for kind in kinds)
 
 
 def _asked(ls: GradTracerServer, path: Path, params: types.CodeActionParams) -> list[_Asked]:

@@ -9,6 +9,12 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from gradtracer_server.features.code_lens import OPEN_REPORT
+from gradtracer_server.features.live_control import (
+    SET_AUTO_FIX,
+    SET_TRACK_INTERVAL,
+    set_auto_fix,
+    set_track_interval,
+)
 from gradtracer_server.features.proposed_edits import propose, workspace_edit
 from gradtracer_server.features.text_document_content import RUNS_URI, content_of, report_uri
 
@@ -82,6 +88,8 @@ COMMANDS: dict[str, Command] = {
     "gradtracer.stopFollowing": stop_following,
     "gradtracer.follow": follow,
     "gradtracer.status": status,
+    SET_AUTO_FIX: set_auto_fix,
+    SET_TRACK_INTERVAL: set_track_interval,
 }
 
 

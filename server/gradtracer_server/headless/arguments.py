@@ -16,6 +16,7 @@ from gradtracer_server.headless.argument_parts import (
     selection,
 )
 from gradtracer_server.headless.run_arguments import (
+    add_control,
     add_report,
     add_runs,
     add_watch,
@@ -32,6 +33,7 @@ examples:
   gradtracer runs compare               the last run with the one before it
   gradtracer watch                      trainings as they go on
   gradtracer report                     the last run as one HTML file
+  gradtracer control --auto-fix on      change the training that runs now
   gradtracer serve                      the language server, for an editor's settings
   gradtracer mcp                        the same for an AI agent's settings
 
@@ -61,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_runs(commands)
     add_watch(commands)
     add_report(commands)
+    add_control(commands)
     _serve(commands)
     _mcp(commands)
     _completion(commands)

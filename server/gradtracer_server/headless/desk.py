@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gradtracer_schemas import RULES
+from gradtracer_server.control import ask, live_run, request_of
 from gradtracer_server.exceptions import EditError, UsageError
 from gradtracer_server.findings import Finding, find, resolve_site
 from gradtracer_server.fixes.application import as_expected, changes_of, digest
@@ -23,6 +24,7 @@ from gradtracer_server.fixes.proposal import ProposedFix
 from gradtracer_server.fixes.safety import is_safe
 from gradtracer_server.headless.baseline import find_run
 from gradtracer_server.headless.check import SHOWN
+from gradtracer_server.headless.control import change_of
 from gradtracer_server.headless.nearest import meant
 from gradtracer_server.headless.paths import no_runs
 from gradtracer_server.headless.report import page_of
@@ -205,6 +207,39 @@ class Desk:
             "finding": after.state if after is not None else "gone",
             **({"where": outcome.reason} if outcome.reason else {}),
             "next": "train again; wait_until(ended=true) then tells what the new run found",
+        }
+
+    def control_run(
+        self,
+        name: str | None,
+        auto_fix: bool | None,
+        track_interval: int | None,
+        layer: str,
+        reason: str,
+        confirm: bool,
+    ) -> Answer:
+        """Ask a live run for one change; unconfirmed, say what would be asked and of which run.
+
+        Raises:
+            UsageError: two changes at once, or no run that is meant.
+            ControlFailed: it gave no answer.
+        """
+        if auto_fix is not None and track_interval is not None:
+            raise UsageError("expected auto_fix or track_interval, got both; ask one by one")
+        run = live_run(self.look().book.runs, name)
+        word = None if auto_fix is None else "on" if auto_fix else "off"
+        request = request_of(
+            run, change_of(word, track_interval, layer), sender="agent", reason=reason
+        )
+        if not confirm:
+            asked = msgspec.to_builtins(request.body)
+            return {"run": run.id, "status": run.status, "would_ask": asked, "dry_run": True}
+        answer = ask(run, request)
+        return {
+            "run": run.id,
+            "status": answer.status,
+            "reason": clean(answer.reason),
+            "step": answer.step,
         }
 
     def get_recipe(self, run: str | None = None) -> Answer:

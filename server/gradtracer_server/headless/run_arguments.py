@@ -1,4 +1,4 @@
-"""What the commands about runs take: `runs`, `watch`, `report`."""
+"""What the commands about runs take: `runs`, `watch`, `report`, `control`."""
 
 from __future__ import annotations
 
@@ -129,6 +129,42 @@ def add_report(commands: Commands) -> None:
     report.add_argument("run", nargs="?", metavar="RUN", help="its id (default: the newest)")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file; - for stdout")
     folder(report)
+
+
+def add_control(commands: Commands) -> None:
+    """`control`."""
+    control = command(
+        commands,
+        "control",
+        "change a training while it goes on",
+        "Ask a run that is live for a change. Its audit and its stream tell of it. "
+        "Exit status: 0 accepted, 1 refused, 2 no answer.",
+        """\
+  gradtracer control --auto-fix on                the only training that runs here
+  gradtracer control 20261125-024246 --auto-fix off --layer item_emb
+  gradtracer control --track-interval 1           follow every step from now on
+  gradtracer control --report                     measure now""",
+    )
+    control.add_argument("run", nargs="?", metavar="RUN", help="its id (default: the live one)")
+    change = control.add_mutually_exclusive_group(required=True)
+    change.add_argument("--auto-fix", choices=("on", "off"), help="turn auto-fix on or off")
+    change.add_argument(
+        "--track-interval",
+        type=_interval,
+        metavar="N",
+        help="follow gradients at 1/N of the steps",
+    )
+    change.add_argument("--report", action="store_true", help="measure and report now")
+    control.add_argument("--layer", metavar="LAYER", help="one table (default: everything)")
+    control.add_argument("--reason", default="", metavar="TEXT", help="for the audit")
+    folder(control)
+    output_format(control)
+
+
+def _interval(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1,000,000, got {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:

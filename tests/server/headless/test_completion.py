@@ -25,6 +25,7 @@ COMMANDS = [
     ["runs", "prune"],
     ["watch"],
     ["report"],
+    ["control"],
     ["serve"],
     ["mcp"],
     ["completion"],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 from lsp.editor import Editor, capabilities
 from lsprotocol import types
-from run_factory import WATCH_STATEMENT, RunFactory, statement_of
+from run_factory import WATCH_STATEMENT, RunFactory, RunWriter, statement_of
 
 from gradtracer_schemas import FixOffer
+from gradtracer_server.features.live_control import live_action
+from gradtracer_server.headless.survey import survey
 
 
 async def ready(
@@ -249,3 +253,48 @@ async def test_source_actions_come_only_when_asked_for(editor: Editor, project: 
     for only in (None, ["quickfix"]):
         kinds = {action.kind for action in await editor.actions(project.script, [found], only=only)}
         assert kinds == {types.CodeActionKind.QuickFix}
+
+
+async def test_a_live_run_that_takes_requests_offers_auto_fix_in_the_training_itself(
+    editor: Editor, live_run: RunWriter, project: RunFactory
+) -> None:
+    live_run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb")
+    path = live_run.folder / "connection.json"
+    told = json.loads(path.read_bytes())
+    await editor.start(project.root)
+    editor.open(project.script)
+    [found] = await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    actions = await editor.actions(project.script, [found])
+    assert not [each for each in actions if "(live)" in each.title]
+    door = {"control": told["events"], "control_key": told["server_key"]}
+    path.write_text(json.dumps(told | door))
+    # The library of this client takes every action with a command for a command.
+    context = types.CodeActionContext([found])
+    at = types.TextDocumentIdentifier(project.script.as_uri())
+    listed = await editor.client.text_document_code_action_async(
+        types.CodeActionParams(at, found.range, context)
+    )
+    assert "Turn auto-fix on for item_emb in the running training (live)" in {
+        each.title for each in listed or []
+    }
+
+
+def test_what_a_live_run_is_asked_is_a_command_and_no_edit(
+    live_run: RunWriter, project: RunFactory
+) -> None:
+    live_run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb")
+    live_run.diagnose("POPULARITY_BIAS", "item_emb")
+    path = live_run.folder / "connection.json"
+    told = json.loads(path.read_bytes())
+    door = {"control": told["events"], "control_key": told["server_key"]}
+    path.write_text(json.dumps(told | door))
+    found = {each.diagnosis.type: each for each in survey([project.root]).findings}
+    action = live_action(found["ZOMBIE_EMBEDDINGS"])
+    assert action is not None and action.kind == "quickfix.gradtracer.live"
+    assert action.edit is None and action.command is not None
+    assert action.command.command == "gradtracer.setAutoFix"
+    assert action.command.arguments == [live_run.id, True, "item_emb"]
+    assert live_action(found["POPULARITY_BIAS"]) is None
+    live_run.end()
+    (ended,) = survey([project.root]).findings[:1]
+    assert live_action(ended) is None

@@ -30,6 +30,8 @@ async def test_the_commands_are_announced(editor: Editor, project: RunFactory) -
         "gradtracer.stopFollowing",
         "gradtracer.follow",
         "gradtracer.status",
+        "gradtracer.setAutoFix",
+        "gradtracer.setTrackInterval",
     }
 
 
