@@ -6,6 +6,8 @@ GradTracerError
 ├── NotAModel          what should be located is no module
 ├── NothingToWatch     the model has no layer of a kind that is observed
 ├── RecipeError        a compression recipe that is none, or is for another model
+├── NotCompressible    weights that cannot be packed, or packed ones that should be trained
+├── NotCompressed      a file that holds no compressed model, or that of another
 └── UsageError         a command line that cannot be run, or a call that comes too early
 """
 
@@ -34,6 +36,14 @@ class NothingToWatch(GradTracerError, TypeError):
 
 class RecipeError(GradTracerError, ValueError):
     """A compression recipe cannot be read or does not fit; the message has the field's path."""
+
+
+class NotCompressible(GradTracerError, ValueError):
+    """Weights that cannot be packed, or packed ones asked to learn; the message says which."""
+
+
+class NotCompressed(GradTracerError, ValueError):
+    """A file is no compressed model, or one of another model; the message names what differs."""
 
 
 class UsageError(GradTracerError):
