@@ -474,7 +474,11 @@ export interface LayerRecipe {
   readonly measured_damage?: number | null;
 }
 
-/** One of the recipes that no other beats in both bytes and damage. */
+/**
+ * One of the recipes that no other beats in both bytes and the damage reckoned with. That is what
+ * was predicted, corrected by what was measured of single layers; the quality of the whole,
+ * measured afterwards, is noisy and may not fall in order.
+ */
 export interface RecipePoint {
   /** Size of the saved state dict. */
   readonly bytes: number;
@@ -520,8 +524,8 @@ export interface Recipe {
   /** Whether the lower end of the interval is at or above the floor; null: not measured. */
   readonly floor_held?: boolean | null;
   /**
-   * Recipes from small to large, each better than all smaller ones; empty in an event that would
-   * be too long with it.
+   * Recipes from small to large, each with less damage to reckon with than all smaller ones;
+   * empty in an event that would be too long with it.
    */
   readonly front?: readonly RecipePoint[];
   /** File that holds it whole, relative to the run's root; empty: none was written. */

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         xgboost_callback,
     )
     from gradtracer.callsite import locate_modules as locate
+    from gradtracer.compression.recipe_generator import RecipeGenerator
     from gradtracer.entrance import watch
     from gradtracer.exceptions import (
         GradTracerError,
@@ -61,6 +62,7 @@ __all__ = [
     "NotCompressed",
     "NotCompressible",
     "NothingToWatch",
+    "RecipeGenerator",
     "RowAverage",
     "Run",
     "SettingsError",
@@ -94,6 +96,7 @@ _HOMES = {
     "NotCompressible": ("gradtracer.exceptions", "NotCompressible"),
     "NothingToWatch": ("gradtracer.exceptions", "NothingToWatch"),
     "RowAverage": ("gradtracer.auto_fix.averaging", "RowAverage"),
+    "RecipeGenerator": ("gradtracer.compression.recipe_generator", "RecipeGenerator"),
     "Run": ("gradtracer.run", "Run"),
     "SettingsError": ("gradtracer.exceptions", "SettingsError"),
     "TreeDynamicsTracker": ("gradtracer.analyzers.trees", "TreeDynamicsTracker"),

@@ -90,7 +90,11 @@ class LayerRecipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecipePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the recipes that no other beats in both bytes and damage."""
+    """One of the recipes that no other beats in both bytes and the damage reckoned with.
+
+    That is what was predicted, corrected by what was measured of single layers; the quality of the
+    whole, measured afterwards, is noisy and may not fall in order.
+    """
 
     bytes: Count
     """Size of the saved state dict."""
@@ -133,7 +137,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     floor_held: bool | None = None
     """Whether the lower end of the interval is at or above the floor; null: not measured."""
     front: list[RecipePoint] = []
-    """Recipes from small to large, each better than all smaller ones; empty in an event that would
-    be too long with it."""
+    """Recipes from small to large, each with less damage to reckon with than all smaller ones;
+    empty in an event that would be too long with it."""
     path: str = ""
     """File that holds it whole, relative to the run's root; empty: none was written."""

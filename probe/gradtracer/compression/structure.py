@@ -42,6 +42,12 @@ class FactorisedTable(nn.Module):
         """As the table's, whatever it takes."""
         return self.projection(self.rows(*args, **kwargs))
 
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores x Wᵀ `[..., N]` of `x` `[..., D]`, through the narrow columns."""
+        inner = x @ self.projection.weight  # type: ignore[operator]
+        scores = getattr(self.rows, "scores", None)
+        return scores(inner) if scores is not None else inner @ self.rows.weight.T  # type: ignore[operator]
+
     @property
     def num_embeddings(self) -> int:
         """Rows of the table."""
@@ -88,7 +94,7 @@ def narrow(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, Recipe]:
         elif entry.factor is not None:
             _replace(model, name, _factorised_table(name, module, entry))
             rest[f"{name}.{ROWS}"] = after
-            rest[f"{name}.{PROJECTION}"] = LayerRecipe(quantization=_at_least_8(entry))
+            rest[f"{name}.{PROJECTION}"] = LayerRecipe(quantization=projection_format(entry))
             rest.pop(name, None)
         elif entry.low_rank is not None:
             if not isinstance(module, nn.Linear):
@@ -273,7 +279,8 @@ def _stored(entry: LayerRecipe) -> LayerRecipe:
     )
 
 
-def _at_least_8(entry: LayerRecipe) -> Quantization:
+def projection_format(entry: LayerRecipe) -> Quantization:
+    """How the matrix of a table factorised alone is stored: small, and every look-up's business."""
     return "INT8" if entry.quantization in ("INT2", "INT4") else entry.quantization
 
 

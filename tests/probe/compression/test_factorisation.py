@@ -64,6 +64,30 @@ def test_a_table_alone_keeps_its_principal_axes() -> None:
     assert torch.allclose((U.double() @ A) @ A.T, P[:, :4] * singular[:4] @ Qt[:4], atol=1e-5)
 
 
+def test_the_columns_are_turned_so_that_rounding_costs_all_directions_alike() -> None:
+    g = torch.Generator().manual_seed(2)
+    U, V = (
+        torch.randn(n, 32, generator=g) * torch.logspace(0, -1.5, 32) + torch.eye(32)[0] * 3
+        for n in (400, 300)
+    )
+    A, B = joint_maps([gram(U), gram(V)], [[1], [0]], 32)
+    u, v = (U.double() @ A).float(), (V.double() @ B).float()
+
+    def lost(u: torch.Tensor, v: torch.Tensor) -> float:
+        error = rounded(u) @ rounded(v).T - U @ V.T
+        return float(error.square().sum())
+
+    # the same columns, turned back to the singular directions
+    axes = torch.linalg.eigh(gram(u))[1].float()
+    assert lost(u, v) < 0.5 * lost(u @ axes, v @ axes)
+
+
+def rounded(table: torch.Tensor) -> torch.Tensor:
+    low, high = table.amin(1, keepdim=True), table.amax(1, keepdim=True)
+    scale = (high - low) / 15
+    return ((table - low) / scale).round() * scale + low
+
+
 def test_dropped_rows_have_no_say() -> None:
     (U,) = tables(60)
     kept = torch.ones(60, dtype=torch.bool)

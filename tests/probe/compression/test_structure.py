@@ -61,6 +61,8 @@ def test_a_table_alone_keeps_its_width_outside() -> None:
     assert isinstance(narrowed.item, FactorisedTable)
     assert torch.allclose(narrowed(users, items), model(users, items), atol=1e-5)
     assert torch.allclose(narrowed.item.weight, model.item.weight, atol=1e-5)
+    x = torch.randn(3, 8)
+    assert torch.allclose(narrowed.item.scores(x), x @ model.item.weight.T, atol=1e-5)
     bags = torch.tensor([[1, 2], [3, 4]])
     assert torch.allclose(narrowed.bag(bags), model.bag(bags), atol=1e-6)
     assert set(rest.layers) == {"item.rows", "item.projection", "bag.rows", "bag.projection"}

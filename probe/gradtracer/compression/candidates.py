@@ -1,0 +1,371 @@
+"""What could be done to each layer, with its bytes and the damage to be expected.
+
+A unit is what must be decided together: a layer, or the tables that meet in a dot product. Of a
+unit's candidates only those stay that no other beats in both bytes and damage.
+
+Longer than most modules, as it holds every kind of candidate: they are compared with each other.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from msgspec.structs import replace as _replace
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gradtracer.compression.factorisation import gram, joint_maps, low_rank_energy, table_map
+from gradtracer.compression.formats import bytes_stored
+from gradtracer.compression.row_format import stored_as
+from gradtracer.compression.row_set import pack_rows, unpack_rows
+from gradtracer.compression.sensitivity import Sensitivity, along, sample_rows
+from gradtracer_schemas import Factor, LayerRecipe, Quantization, RowSet, Tier
+
+_Mask = NDArray[np.bool_]
+SAMPLED_ROWS = 4096
+"""Rows of a larger table whose rounding is tried out."""
+_RANKS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.1875, 0.125)
+"""Shares of a table's width that are tried."""
+_TIERS: tuple[tuple[float, Quantization, Quantization], ...] = (
+    (0.5, "INT8", "INT4"),
+    (0.8, "INT4", "INT2"),
+)
+"""Share of the look-ups that the hot rows have, their format, and that of the others."""
+_INTEGERS: tuple[Quantization, ...] = ("INT8", "INT4")
+"""Formats of narrowed tables."""
+_PAIRS: tuple[tuple[Quantization, Quantization], ...] = (
+    ("INT8", "INT8"),
+    ("INT8", "INT4"),
+    ("INT4", "INT8"),
+    ("INT4", "INT4"),
+)
+"""Of two tables that are narrowed together."""
+_LOW_RANK_FORMATS: tuple[Quantization, ...] = ("FP16", "INT8")
+_LOW_RANK_ENERGY = 0.9
+"""A linear layer is of low rank where that many columns hold this share of its energy."""
+
+
+class Candidate(NamedTuple):
+    """One thing to do to a unit."""
+
+    layers: dict[str, LayerRecipe]
+    bytes: int
+    damage: float
+    """Predicted; 0 for no change."""
+
+
+class Unit(NamedTuple):
+    """What must be decided together."""
+
+    layers: tuple[str, ...]
+    candidates: list[Candidate]
+    """From small to large, the last one no change."""
+
+
+class Layer(NamedTuple):
+    """A layer that can be packed."""
+
+    name: str
+    module: nn.Module
+    weight: Tensor
+    bias: int
+    """Numbers in its bias."""
+    aliases: tuple[str, ...]
+    """Other layers that have the same weight."""
+    reason: str
+    """Why nothing can be done, or empty."""
+
+    @property
+    def bytes_before(self) -> int:
+        """Bytes of weight and bias."""
+        return (self.weight.numel() + self.bias) * self.weight.element_size()
+
+
+def layers_of(model: nn.Module) -> list[Layer]:
+    """Every embedding, bag and linear layer, those of a shared weight once."""
+    found: dict[int, Layer] = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Embedding | nn.EmbeddingBag | nn.Linear):
+            continue
+        weight = module.weight
+        held = found.get(id(weight))
+        if held is not None:
+            found[id(weight)] = held._replace(aliases=(*held.aliases, name))
+            continue
+        bias = getattr(module, "bias", None)
+        reason = ""
+        if not bool(torch.isfinite(weight).all()):
+            reason = "Left as it is: it holds NaN or infinity."
+        elif not weight.is_floating_point() or weight.numel() == 0:
+            reason = "Left as it is: it holds no floats."
+        numbers = 0 if bias is None else bias.numel()
+        found[id(weight)] = Layer(name, module, weight.detach(), numbers, (), reason)
+    return list(found.values())
+
+
+class CandidateMaker:
+    """Makes the units of a model."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sensitivity: Sensitivity,
+        *,
+        measures: bool,
+        meets: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._model = model
+        self._sensitivity = sensitivity
+        self._measures = measures
+        """The metric will be measured: formats that need it are offered."""
+        self.layers = layers_of(model)
+        by_name = {layer.name: layer for layer in self.layers}
+        self._partners: dict[str, list[str]] = {}
+        for one, other in meets:
+            fits = all(name in by_name and not by_name[name].aliases for name in (one, other))
+            if fits and not any(by_name[name].reason for name in (one, other)):
+                self._partners.setdefault(one, []).append(other)
+                self._partners.setdefault(other, []).append(one)
+        self._by_name = by_name
+
+    def units(self) -> list[Unit]:
+        """Every unit with its candidates; layers that nothing can be done to are none."""
+        units: list[Unit] = []
+        done: set[str] = set()
+        for layer in self.layers:
+            if layer.reason or layer.name in done:
+                continue
+            partners = self._partners.get(layer.name, [])
+            if len(partners) == 1 and self._partners[partners[0]] == [layer.name]:
+                other = self._by_name[partners[0]]
+                done |= {layer.name, other.name}
+                units.append(_unit((layer, other), self._pair(layer, other)))
+            elif isinstance(layer.module, nn.Linear):
+                units.append(_unit((layer,), self._linear(layer)))
+            else:
+                units.append(_unit((layer,), self._table(layer)))
+        return units
+
+    def _linear(self, layer: Layer) -> Iterable[Candidate]:
+        for quantization in self._formats():
+            yield self._storage(layer, LayerRecipe(quantization=quantization))
+        if layer.aliases:
+            return
+        P, singular, Qt = torch.linalg.svd(layer.weight.double(), full_matrices=False)
+        for share in _RANKS[3:]:
+            rank = int(share * len(singular))
+            if rank < 1 or low_rank_energy(singular, rank) < _LOW_RANK_ENERGY:
+                continue
+            product = (P[:, :rank] * singular[:rank] @ Qt[:rank]).to(layer.weight.dtype)
+            for quantization in _LOW_RANK_FORMATS:
+                entry = LayerRecipe(quantization=quantization, low_rank=rank)
+                yield self._candidate({layer.name: (entry, product - layer.weight)}, (layer,))
+
+    def _table(self, layer: Layer) -> Iterable[Candidate]:
+        dropped = self._never_looked_up(layer)
+        for base in self._bases(layer, dropped):
+            yield self._storage(layer, base)
+        if layer.aliases or getattr(layer.module, "max_norm", None) is not None:
+            return
+        if getattr(layer.module, "mode", None) == "max":
+            return
+        rows, kept = self._rows(layer), None
+        if dropped is not None:
+            kept = torch.from_numpy(~dropped).to(layer.weight.device)
+        moments = gram(layer.weight, kept)
+        for rank in _ranks(layer.weight.shape[1])[1:]:
+            A = table_map(moments, rank).to(layer.weight.dtype)
+            narrow = _at(layer.weight, rows) @ A
+            for quantization in _INTEGERS:
+                change = stored_as(narrow, quantization) @ A.T.float() - _at(layer.weight, rows)
+                entry = LayerRecipe(quantization=quantization, factor=Factor(rank=rank))
+                if dropped is not None:
+                    entry = _without(entry, dropped)
+                yield self._candidate({layer.name: (entry, change)}, (layer,))
+
+    def _pair(self, one: Layer, other: Layer) -> Iterable[Candidate]:
+        gone = [self._never_looked_up(layer) for layer in (one, other)]
+        plain = [
+            [self._storage(layer, base) for base in self._bases(layer, dropped)]
+            for layer, dropped in zip((one, other), gone, strict=True)
+        ]
+        for left, right in itertools.product(*plain):
+            yield Candidate(
+                left.layers | right.layers, left.bytes + right.bytes, left.damage + right.damage
+            )
+        weights = [layer.weight for layer in (one, other)]
+        sampled = [self._rows(layer) for layer in (one, other)]
+        grams = [
+            gram(weight, None if drop is None else torch.from_numpy(~drop).to(weight.device))
+            for weight, drop in zip(weights, gone, strict=True)
+        ]
+        for rank in _ranks(min(weight.shape[1] for weight in weights)):
+            maps = [A.float() for A in joint_maps(grams, [[1], [0]], rank)]
+            rows = [_at(w, r).float() for w, r in zip(weights, sampled, strict=True)]
+            narrow = [w @ A for w, A in zip(rows, maps, strict=True)]
+            for first, second in _PAIRS:
+                # what the left table loses with the width is told once, beside its rounding
+                left = stored_as(narrow[0], first) @ maps[1].T - rows[0]
+                right = (stored_as(narrow[1], second) - narrow[1]) @ maps[0].T
+                changes: dict[str, tuple[LayerRecipe, Tensor]] = {}
+                halves: list[
+                    tuple[Layer, Layer, Quantization, Tensor, NDArray[np.bool_] | None]
+                ] = [
+                    (one, other, first, left, gone[0]),
+                    (other, one, second, right, gone[1]),
+                ]
+                for layer, partner, quantization, change, drop in halves:
+                    entry = LayerRecipe(
+                        quantization=quantization,
+                        factor=Factor(rank=rank, partners=[partner.name]),
+                    )
+                    entry = entry if drop is None else _without(entry, drop)
+                    changes[layer.name] = (entry, change)
+                yield self._candidate(changes, (one, other))
+
+    def _bases(self, layer: Layer, dropped: NDArray[np.bool_] | None) -> Iterable[LayerRecipe]:
+        """Storage of the full width: plain, without the rows never looked up, in tiers."""
+        for quantization in self._formats():
+            plain = LayerRecipe(quantization=quantization)
+            yield plain if dropped is None else _without(plain, dropped)
+        look_ups = self._sensitivity.look_ups.get(layer.name)
+        if look_ups is None or not look_ups.sum() > 0:
+            return
+        for share, hot, cold in _TIERS:
+            if cold not in self._formats():
+                continue
+            chosen = _hottest(look_ups, share)
+            reached = float(look_ups[chosen].sum() / look_ups.sum())
+            tier = Tier(quantization=hot, rows=pack_rows(chosen), share_of_look_ups=reached)
+            entry = LayerRecipe(quantization=cold, tiers=[tier])
+            yield entry if dropped is None else _without(entry, dropped)
+
+    def _formats(self) -> tuple[Quantization, ...]:
+        return ("FP16", "INT8", "INT4", "INT2") if self._measures else ("FP16", "INT8", "INT4")
+
+    def _storage(self, layer: Layer, entry: LayerRecipe) -> Candidate:
+        weight, rows = layer.weight, self._rows(layer)
+        held = _at(weight, rows)
+        quantization = entry.quantization
+        if quantization == "FP16" and float(weight.abs().max()) > torch.finfo(torch.float16).max:
+            quantization = "BF16"
+            entry = _replace(entry, quantization=quantization)
+        read = stored_as(held, quantization)
+        for tier in entry.tiers:
+            mask = _mask(tier.rows, len(weight), rows).to(weight.device)
+            read[mask] = stored_as(held[mask], tier.quantization)
+        if entry.dropped is not None:
+            # rows that no look-up reached cost nothing, whatever they become
+            gone = _mask(entry.dropped, len(weight), rows).to(weight.device)
+            read[gone] = held[gone].float()
+        return self._candidate({layer.name: (entry, read - held.float())}, (layer,))
+
+    def _candidate(
+        self, changes: Mapping[str, tuple[LayerRecipe, Tensor]], layers: Sequence[Layer]
+    ) -> Candidate:
+        size, entries = 0, dict[str, LayerRecipe]()
+        for layer in layers:
+            entry, _ = changes[layer.name]
+            rows, columns = layer.weight.shape
+            after = bytes_stored(entry, rows, columns, layer.bias)
+            size += after
+            made = _replace(
+                entry,
+                prune_ratio=_pruned(entry, len(layer.weight)),
+                shape=list(layer.weight.shape),
+                bytes_before=layer.bytes_before,
+                bytes_after=after,
+                predicted_damage=self._damage(layer, changes[layer.name][1]),
+            )
+            entries |= dict.fromkeys((layer.name, *layer.aliases), made)
+        named = [entries[layer.name].predicted_damage or 0.0 for layer in layers]
+        return Candidate(entries, size, sum(named))
+
+    def _damage(self, layer: Layer, change: Tensor) -> float:
+        rows, loss = self._rows(layer), self._sensitivity.loss
+        if loss is not None and rows is None:
+            bent = along(self._model, loss, [(layer.name, change)])
+            if bent is not None:
+                return max(0.0, bent)
+        return self._sensitivity.damage(layer.name, layer.weight, change, rows)
+
+    def _rows(self, layer: Layer) -> Tensor | None:
+        """A sample of a large table's rows, drawn by what the loss minds of them."""
+        name = layer.name
+        weights = self._sensitivity.look_ups.get(name)
+        fisher = self._sensitivity.fisher.get(name)
+        minded = fisher.cpu().numpy() if fisher is not None else weights
+        found = sample_rows(minded, len(layer.weight), SAMPLED_ROWS)
+        return None if found is None else found.to(layer.weight.device)
+
+    def _never_looked_up(self, layer: Layer) -> NDArray[np.bool_] | None:
+        """Rows to drop, where that saves more than the map of the others costs."""
+        look_ups = self._sensitivity.look_ups.get(layer.name)
+        if look_ups is None or not look_ups.sum() > 0:
+            return None
+        dropped = look_ups == 0
+        worth = dropped.sum() * layer.weight.shape[1] / 2 > len(dropped) / 8
+        return dropped if worth else None
+
+
+def as_it_is(layers: Sequence[Layer]) -> Candidate:
+    """No change."""
+    entries: dict[str, LayerRecipe] = {}
+    for layer in layers:
+        entry = LayerRecipe(
+            reason=layer.reason,
+            shape=list(layer.weight.shape),
+            bytes_before=layer.bytes_before,
+            bytes_after=layer.bytes_before,
+            predicted_damage=0.0,
+        )
+        entries |= dict.fromkeys((layer.name, *layer.aliases), entry)
+    return Candidate(entries, sum(layer.bytes_before for layer in layers), 0.0)
+
+
+def _unit(layers: tuple[Layer, ...], candidates: Iterable[Candidate]) -> Unit:
+    untouched = as_it_is(layers)
+    kept: list[Candidate] = []
+    smaller = [each for each in candidates if each.bytes < untouched.bytes]
+    for candidate in sorted(smaller, key=lambda each: (each.bytes, each.damage)):
+        if not kept or candidate.damage < kept[-1].damage:
+            kept.append(candidate)
+    names = tuple(layer.name for layer in layers)
+    return Unit(names, [*kept, untouched])
+
+
+def _ranks(width: int) -> list[int]:
+    """Even widths, as two 4-bit numbers share a byte."""
+    found = {max(2, 2 * round(share * width / 2)) for share in _RANKS}
+    return sorted((rank for rank in found if rank <= width), reverse=True) or [width]
+
+
+def _hottest(look_ups: NDArray[np.integer], share: float) -> NDArray[np.bool_]:
+    """The fewest rows that have `share` of the look-ups."""
+    order = np.argsort(-look_ups, kind="stable")
+    reached = np.cumsum(look_ups[order], dtype=np.float64)
+    needed = int(np.searchsorted(reached, share * reached[-1])) + 1
+    chosen = np.zeros(len(look_ups), dtype=bool)
+    chosen[order[:needed]] = True
+    return chosen
+
+
+def _without(entry: LayerRecipe, dropped: NDArray[np.bool_]) -> LayerRecipe:
+    return _replace(entry, dropped=pack_rows(dropped))
+
+
+def _pruned(entry: LayerRecipe, rows: int) -> float:
+    return entry.dropped.count / rows if entry.dropped is not None and rows else 0.0
+
+
+def _at(weight: Tensor, rows: Tensor | None) -> Tensor:
+    return weight if rows is None else weight[rows]
+
+
+def _mask(rows: RowSet, of: int, sampled: Tensor | None) -> Tensor:
+    mask = torch.from_numpy(unpack_rows(rows, of).copy())
+    return mask if sampled is None else mask[sampled.cpu()]

@@ -1,0 +1,146 @@
+"""A few more steps of training under a recipe's rounding, kept only where they measured better.
+
+Each step computes the loss and its gradient at the rounded weights and applies it to the unrounded
+ones: the straight-through estimator (Bengio et al., arXiv:1308.3432, 2013; Courbariaux et al.,
+BinaryConnect, NeurIPS 2015). What is kept is the average over the last steps (Polyak and Juditsky
+1992), which rounds better than any single step's weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradtracer.compression.formats import read_back
+from gradtracer.compression.quality import Evaluate, Ratio, compare, values_of
+from gradtracer.compression.recipe_file import layer_recipe
+from gradtracer.compression.sensitivity import Loss
+from gradtracer.compression.simulation import packable_weights, simulated
+from gradtracer.compression.structure import narrow
+from gradtracer.exceptions import UsageError
+from gradtracer_schemas import Recipe
+
+_REFRESH = 8
+"""Steps between two roundings; between them the last difference serves."""
+
+
+class Finished(NamedTuple):
+    """What finishing came to."""
+
+    model: nn.Module
+    """To be compressed by `recipe`: finished, or as it was where that measured no better."""
+    recipe: Recipe
+    """For `model`: of storage alone where the model was finished, as its shapes have changed."""
+    kept: bool
+    """Whether the finished one measured better."""
+    ratio: Ratio
+    """Quality of the finished over that of the compressed without."""
+
+
+def finish(
+    model: nn.Module,
+    recipe: Recipe,
+    loss: Loss,
+    evaluate: Evaluate,
+    *,
+    steps: int = 500,
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
+    confidence: float = 0.9,
+) -> Finished:
+    """Train a copy of the model on under the recipe, and keep it where it measured better.
+
+    The metric is asked twice, before and after, and never to choose a step.
+
+    Args:
+        model: Is left as it is.
+        recipe: What it will be compressed by.
+        loss: Draws a batch and returns the training loss of the model that it is given.
+        evaluate: As for `RecipeGenerator`, on examples that neither trains.
+        steps: Of training.
+        optimizer: Makes one of the parameters; None: `AdamW(lr=1e-3, weight_decay=0)`. Pass the
+            decay that the model was trained with.
+        confidence: Of the ends of the ratio's interval, one-sided.
+
+    Raises:
+        UsageError: no step, or a loss without a gradient.
+        RecipeError: as `structure.narrow`.
+    """
+    if steps < 1:
+        raise UsageError(f"steps: expected 1 or more, e.g. 500, got {steps}")
+    with torch.no_grad():
+        before = values_of(evaluate, simulated(model, recipe).eval())
+    narrowed, storage = narrow(model, recipe)
+    narrowed.train()
+    _train(narrowed, storage, loss, steps, optimizer or _adam)
+    narrowed.train(model.training)
+    rounded = simulated(narrowed, storage).eval()
+    with torch.no_grad():
+        ratio = compare(before, values_of(evaluate, rounded), confidence)
+    if ratio.value > 1.0:
+        return Finished(narrowed, storage, True, ratio)
+    return Finished(model, recipe, False, ratio)
+
+
+def _adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0)
+
+
+def _train(
+    model: nn.Module,
+    storage: Recipe,
+    loss: Loss,
+    steps: int,
+    make: Callable[[Iterable[nn.Parameter]], Optimizer],
+) -> None:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = make(parameters)
+    averaged = [torch.zeros_like(parameter) for parameter in parameters]
+    begin = steps // 2
+    shifts: list[tuple[Tensor, Tensor]] = []
+    for step in range(steps):
+        if step % _REFRESH == 0:
+            shifts = _shifts(model, storage)
+        optimizer.zero_grad()
+        with _shifted(shifts):
+            value = loss(model)
+            if not value.requires_grad:
+                raise UsageError("loss: expected one with a gradient, got a number without")
+            value.backward()
+        optimizer.step()
+        if step >= begin:
+            with torch.no_grad():
+                for mean, parameter in zip(averaged, parameters, strict=True):
+                    mean.lerp_(parameter, 1.0 / (step - begin + 1))
+    with torch.no_grad():
+        for mean, parameter in zip(averaged, parameters, strict=True):
+            parameter.copy_(mean)
+
+
+@torch.no_grad()
+def _shifts(model: nn.Module, storage: Recipe) -> list[tuple[Tensor, Tensor]]:
+    """Each weight that is rounded, with how far rounding moves it."""
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    for name, weight in packable_weights(model):
+        entry = layer_recipe(storage, f"{name}.weight")
+        if entry is not None and id(weight) not in found:
+            moved = read_back(weight, entry, f"layers.{name}") - weight.detach()
+            found[id(weight)] = (weight, moved)
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def _shifted(shifts: list[tuple[Tensor, Tensor]]) -> Generator[None]:
+    """The weights rounded within, and exactly as they were afterwards."""
+    held = [weight.data for weight, _ in shifts]
+    try:
+        for weight, moved in shifts:
+            weight.data = weight.data + moved
+        yield
+    finally:
+        for (weight, _), data in zip(shifts, held, strict=True):
+            weight.data = data

@@ -1,0 +1,81 @@
+"""The user's metric before and after, and how sure the difference is.
+
+Where the metric comes as one value a user (or query, or batch), both models were scored on the same
+ones, and the interval of the ratio of their means is by paired bootstrap over them (Efron 1979;
+Sakai, SIGIR 2006, for rankings). A metric that is one number has no interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from gradtracer.exceptions import UsageError
+
+Evaluate = Callable[[nn.Module], Any]
+"""Larger is better: a number, or an array or tensor `[n]` with one value a user."""
+_DRAWS = 2000
+
+
+class Ratio(NamedTuple):
+    """Quality after / quality before."""
+
+    value: float
+    interval: tuple[float, float] | None
+    """Two-sided, so that each end is one-sided at `confidence`; None for a single number."""
+    standard_error: float
+    """0 for a single number."""
+
+
+def values_of(evaluate: Evaluate, model: nn.Module) -> NDArray[np.float64]:
+    """What the metric says, `[n]` or `[1]`.
+
+    Raises:
+        UsageError: it is no number, or not finite.
+    """
+    result = evaluate(model)
+    if hasattr(result, "detach"):
+        result = result.detach().cpu().numpy()
+    try:
+        values = np.asarray(result, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise UsageError(
+            "evaluate: expected a number or one value a user, got "
+            f"{type(result).__name__}; e.g. evaluate=lambda model: ndcg_of_each_user(model)"
+        ) from None
+    if not len(values) or not np.isfinite(values).all():
+        raise UsageError("evaluate: expected finite values, got none or NaN")
+    return values
+
+
+def compare(before: NDArray[np.float64], after: NDArray[np.float64], confidence: float) -> Ratio:
+    """Ratio of the means of paired values `[n]`.
+
+    Args:
+        before: Of the model as it was; its mean must be positive.
+        after: Of the same users.
+        confidence: One-sided, of each end of the interval.
+
+    Raises:
+        UsageError: not as many values, or a quality of nothing.
+    """
+    if before.shape != after.shape:
+        raise UsageError(
+            f"evaluate: expected as many values each time, got {len(before)} and {len(after)}"
+        )
+    mean = float(before.mean())
+    if mean <= 0:
+        raise UsageError(f"evaluate: expected a quality above 0 to compare with, got {mean:g}")
+    value = float(after.mean()) / mean
+    if len(before) == 1:
+        return Ratio(value, None, 0.0)
+    g = np.random.default_rng(0)
+    counts = g.multinomial(len(before), np.full(len(before), 1 / len(before)), size=_DRAWS)
+    below = counts @ before
+    drawn = (counts @ after)[below > 0] / below[below > 0]
+    low, high = np.quantile(drawn, [1 - confidence, confidence])
+    return Ratio(value, (float(low), float(high)), float(drawn.std()))

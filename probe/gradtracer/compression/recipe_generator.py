@@ -1,0 +1,351 @@
+"""RecipeGenerator: from a trained model to a recipe whose bytes and quality are known.
+
+Longer than most modules, as it is the whole course: predict, measure the shortlist, solve,
+re-evaluate the whole, step back until the floor holds, and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from gradtracer.analyzers.embedding import EmbeddingTracker
+from gradtracer.analyzers.flow import FlowTracker
+from gradtracer.compression.candidates import (
+    Candidate,
+    CandidateMaker,
+    Unit,
+    as_it_is,
+)
+from gradtracer.compression.dot_products import dot_products
+from gradtracer.compression.quality import Evaluate, Ratio, compare, values_of
+from gradtracer.compression.recipe_file import RECIPE_NAME, write_recipe
+from gradtracer.compression.sensitivity import Loss, Sensitivity, calibrate, of_trackers
+from gradtracer.compression.shortlist import estimated, measure
+from gradtracer.compression.simulation import simulated
+from gradtracer.compression.solver import Choice, front, least_damage
+from gradtracer.compression.wording import reason_for
+from gradtracer.exceptions import UsageError
+from gradtracer.run import Run
+from gradtracer_schemas import MAX_FRAME_BYTES, LayerRecipe, Recipe, RecipeEvent, RecipePoint
+
+_EVENT_BYTES = MAX_FRAME_BYTES // 2
+"""Longest recipe that goes into an event whole."""
+
+
+class RecipeGenerator:
+    """Finds the smallest form of a model whose quality stays above a floor.
+
+        generator = gradtracer.RecipeGenerator(run, evaluate=ndcg_of_each_user, floor=0.995)
+        recipe = generator.generate()
+        generator.export_json("gradtracer_recipe.json")
+
+    The model is put in evaluation mode and left as it is.
+
+    Args:
+        source: What `watch` returned, a tracker, or the model itself.
+        evaluate: Takes a model and returns its quality, larger better: one value for each user
+            (array or tensor `[n]`), or a single number, which has no interval. Score users that
+            neither trained the model nor chose when to stop it. None: damage is predicted only.
+        floor: Least quality that may be left, as a share of what it is now.
+        model: Needed where `source` is a tracker of one table.
+        loss: Takes the model and returns its training loss on a batch: damage is then predicted
+            by Hessian-vector products.
+        look_ups: How often each row of a table was looked up, by the table's path `[N]`; those
+            that a tracker counted need not be given.
+        dot_products: Pairs of tables that the model uses in dot products with each other and in
+            nothing else; None: found by trying, where `evaluate` or `loss` is given.
+        max_bytes: Most bytes of the saved weights; without `evaluate`, None stands for what all
+            of it would take in INT8.
+        confidence: Of the floor, one-sided.
+        metric: Its name, for people.
+        measurements: How often `evaluate` may be called for candidates.
+    """
+
+    def __init__(
+        self,
+        source: Run | EmbeddingTracker | FlowTracker | nn.Module,
+        evaluate: Evaluate | None = None,
+        floor: float = 0.995,
+        *,
+        model: nn.Module | None = None,
+        loss: Loss | None = None,
+        look_ups: Mapping[str, ArrayLike] | None = None,
+        dot_products: Sequence[tuple[str, str]] | None = None,
+        max_bytes: int | None = None,
+        confidence: float = 0.9,
+        metric: str = "",
+        measurements: int = 60,
+    ) -> None:
+        if not 0 < floor <= 1:
+            raise UsageError(f"floor: expected a share above 0 up to 1, e.g. 0.995, got {floor!r}")
+        if not 0.5 <= confidence < 1:
+            raise UsageError(f"confidence: expected 0.5 up to 1, e.g. 0.9, got {confidence!r}")
+        if evaluate is not None and not callable(evaluate):
+            raise UsageError(
+                f"evaluate: expected a function of the model, got {type(evaluate).__name__}; e.g. "
+                "evaluate=lambda model: ndcg_of_each_user(model)"
+            )
+        self.model = _model_of(source) if model is None else model
+        self.run = source if isinstance(source, Run) else getattr(source, "run", None)
+        self.evaluate = evaluate
+        self.floor = floor
+        self.recipe: Recipe | None = None
+        """What `generate` found."""
+        self._trackers = source.trackers if isinstance(source, Run) else [source]
+        self._loss = loss
+        self._look_ups = {name: np.asarray(x) for name, x in (look_ups or {}).items()}
+        self._dot_products = dot_products
+        self._max_bytes = max_bytes
+        self._confidence = confidence
+        self._metric = metric or getattr(evaluate, "__name__", "").strip("<>")
+        self._measurements = measurements
+        self._before: NDArray[np.float64] | None = None
+        self._fixed = 0
+
+    def generate(self) -> Recipe:
+        """Find the recipe; minutes where `evaluate` takes seconds, seconds without it.
+
+        Raises:
+            UsageError: `evaluate` gives no finite number, or another number of values each time.
+        """
+        training = self.model.training
+        self.model.eval()
+        try:
+            recipe = self._generate()
+        finally:
+            self.model.train(training)
+        self.recipe = recipe
+        if isinstance(self.run, Run):
+            self.run.emit(RecipeEvent, for_event(recipe))
+        return recipe
+
+    def export_json(self, path: Path | str = RECIPE_NAME) -> Path:
+        """Write the recipe as JSON, whole or not at all; `generate` runs first where it has not.
+
+        Raises:
+            OSError: it cannot be written; a file that was there stays as it was.
+        """
+        recipe = self.recipe or self.generate()
+        path = Path(path).resolve()
+        root = self.run.root if isinstance(self.run, Run) else None
+        inside = root is not None and path.is_relative_to(root)
+        name = path.relative_to(root).as_posix() if inside and root else path.name
+        self.recipe = msgspec.structs.replace(recipe, path=name)
+        write_recipe(path, self.recipe)
+        if isinstance(self.run, Run):
+            self.run.emit(RecipeEvent, for_event(self.recipe))
+        return path
+
+    def _generate(self) -> Recipe:
+        if self.evaluate is not None:
+            with torch.no_grad():
+                self._before = values_of(self.evaluate, self.model)
+        sensitivity = self._sensitivity()
+        maker = CandidateMaker(
+            self.model,
+            sensitivity,
+            measures=self.evaluate is not None,
+            meets=self._meets(),
+        )
+        units = maker.units()
+        covered = {name for unit in units for name in unit.layers}
+        left = [layer for layer in maker.layers if layer.name not in covered]
+        state = self.model.state_dict(keep_vars=True).values()
+        total = sum({id(x): x.numel() * x.element_size() for x in state}.values())
+        self._fixed = total - sum(
+            layer.bytes_before for layer in maker.layers if layer.name in covered
+        )
+        rest = as_it_is(left).layers
+        if self.evaluate is None:
+            recipe, chosen = self._predicted(units, rest)
+        else:
+            recipe, chosen = self._measured(units, rest)
+        layers = {
+            name: msgspec.structs.replace(entry, reason=reason_for(entry, sensitivity.of(name)))
+            for name, entry in chosen.items()
+        }
+        return msgspec.structs.replace(recipe, layers=layers, bytes_before=total)
+
+    def _sensitivity(self) -> Sensitivity:
+        found = of_trackers(self._trackers)
+        fisher = dict(found.fisher)
+        if self._loss is not None:
+            fisher |= calibrate(self.model, self._loss)
+        for name, counts in self._look_ups.items():
+            try:
+                rows = len(self.model.get_parameter(f"{name}.weight"))
+            except AttributeError:
+                raise UsageError(
+                    f"look_ups: expected paths of tables of this model, got {name!r}"
+                ) from None
+            if counts.shape != (rows,):
+                raise UsageError(
+                    f"look_ups[{name!r}]: expected {rows} counts, one a row, got "
+                    f"{list(counts.shape)}"
+                )
+        return Sensitivity({**found.look_ups, **self._look_ups}, fisher, self._loss)
+
+    def _meets(self) -> Sequence[tuple[str, str]]:
+        if self._dot_products is not None:
+            return self._dot_products
+        if self.evaluate is not None and self._before is not None:
+            with torch.no_grad():
+                return dot_products(self.model, self.evaluate, self._before)
+        return ()
+
+    def _predicted(
+        self, units: list[Unit], rest: dict[str, LayerRecipe]
+    ) -> tuple[Recipe, dict[str, LayerRecipe]]:
+        sizes = [[each.bytes for each in unit.candidates] for unit in units]
+        damages = [[each.damage for each in unit.candidates] for unit in units]
+        choices = front(sizes, damages, 9)
+        bound = self._max_bytes
+        if bound is None:
+            bound = self._fixed + sum(_bytes_in_int8(unit) for unit in units)
+        choice = least_damage(sizes, damages, bound - self._fixed) or choices[0]
+        chosen = rest | _layers(units, choice)
+        points = [
+            RecipePoint(
+                bytes=self._fixed + each.bytes,
+                predicted_damage=each.damage,
+                layers=dict(_layers(units, each)),
+            )
+            for each in choices
+        ]
+        recipe = Recipe(
+            model=type(self.model).__name__,
+            layers={},
+            bytes_after=self._fixed + choice.bytes,
+            metric=self._metric,
+            floor=self.floor,
+            front=points,
+        )
+        return recipe, chosen
+
+    def _measured(
+        self, units: list[Unit], rest: dict[str, LayerRecipe]
+    ) -> tuple[Recipe, dict[str, LayerRecipe]]:
+        assert self._before is not None
+        found = measure(units, self._measurements, lambda each: self._ratio(each.layers))
+        units, damages = estimated(units, found)
+        sizes = [[each.bytes for each in unit.candidates] for unit in units]
+        ladder: list[tuple[Choice, Ratio]] = [
+            (choice, self._ratio(_layers(units, choice))) for choice in front(sizes, damages, 12)
+        ]
+        # from the safest on, up to the first that fails: in this order no correction is needed
+        # for having tried several (fixed-sequence testing, Maurer et al. 1995)
+        held: tuple[Choice, Ratio] | None = None
+        for choice, ratio in reversed(ladder):
+            if not self.holds(ratio):
+                break
+            held = (choice, ratio)
+        before = float(self._before.mean())
+        points = [
+            RecipePoint(
+                bytes=self._fixed + choice.bytes,
+                quality=before * ratio.value,
+                predicted_damage=sum(
+                    unit.candidates[at].damage for unit, at in zip(units, choice.picks, strict=True)
+                ),
+                measured_damage=1.0 - ratio.value,
+                layers=dict(_layers(units, choice)),
+            )
+            for choice, ratio in ladder
+        ]
+        chosen, ratio = rest, Ratio(1.0, (1.0, 1.0), 0.0)
+        size = self._fixed + sum(unit.candidates[-1].bytes for unit in units)
+        if held is None:
+            untouched = Choice(tuple(len(unit.candidates) - 1 for unit in units), 0, 0.0)
+            chosen = rest | _layers(units, untouched)
+        else:
+            choice, ratio = held
+            chosen, size = rest | _layers(units, choice), self._fixed + choice.bytes
+        recipe = Recipe(
+            model=type(self.model).__name__,
+            layers={},
+            bytes_after=size,
+            metric=self._metric,
+            quality_before=before,
+            quality_after=before * ratio.value,
+            quality_interval=ratio.interval,
+            quality_level=2 * self._confidence - 1,
+            measured=True,
+            floor=self.floor,
+            floor_held=self.holds(ratio),
+            front=points,
+        )
+        return recipe, chosen
+
+    def holds(self, ratio: Ratio) -> bool:
+        """Whether the lower end of the interval is at or above the floor."""
+        return (ratio.interval[0] if ratio.interval else ratio.value) >= self.floor
+
+    def _ratio(self, layers: Mapping[str, LayerRecipe]) -> Ratio:
+        assert self.evaluate is not None and self._before is not None
+        recipe = Recipe(model=type(self.model).__name__, layers=dict(layers))
+        with torch.no_grad():
+            after = values_of(self.evaluate, simulated(self.model, recipe))
+        return compare(self._before, after, self._confidence)
+
+
+def for_event(recipe: Recipe) -> Recipe:
+    """The recipe, or as much of it as an event can carry."""
+    if len(msgspec.json.encode(recipe)) <= _EVENT_BYTES:
+        return recipe
+    recipe = msgspec.structs.replace(recipe, front=[])
+    if len(msgspec.json.encode(recipe)) <= _EVENT_BYTES:
+        return recipe
+    layers = {name: entry and _without_bitmaps(entry) for name, entry in recipe.layers.items()}
+    return msgspec.structs.replace(recipe, layers=layers)
+
+
+def _without_bitmaps(entry: LayerRecipe) -> LayerRecipe:
+    def counted(rows: Any) -> Any:
+        return None if rows is None else msgspec.structs.replace(rows, bitmap="")
+
+    return msgspec.structs.replace(
+        entry,
+        tiers=[msgspec.structs.replace(each, rows=counted(each.rows)) for each in entry.tiers],
+        dropped=counted(entry.dropped),
+        kept_units=counted(entry.kept_units),
+        kept_inputs=counted(entry.kept_inputs),
+    )
+
+
+def _layers(units: Sequence[Unit], choice: Choice) -> dict[str, LayerRecipe]:
+    layers: dict[str, LayerRecipe] = {}
+    for unit, at in zip(units, choice.picks, strict=True):
+        layers |= unit.candidates[at].layers
+    return layers
+
+
+def _bytes_in_int8(unit: Unit) -> int:
+    """Of the unit's candidates that are plain INT8 at most, else of what it is."""
+
+    def plain(candidate: Candidate) -> bool:
+        return all(
+            entry.quantization == "INT8" and not entry.factor and not entry.low_rank
+            for entry in candidate.layers.values()
+        )
+
+    return next((each.bytes for each in unit.candidates if plain(each)), unit.candidates[-1].bytes)
+
+
+def _model_of(source: Any) -> nn.Module:
+    if isinstance(source, nn.Module):
+        return source
+    model = getattr(source, "model", None)
+    if isinstance(model, nn.Module):
+        return model
+    raise UsageError(
+        f"source: expected a model, or a run or tracker that observes one, got "
+        f"{type(source).__name__}; pass e.g. RecipeGenerator(run, model=model)"
+    )

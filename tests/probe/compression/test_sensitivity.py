@@ -1,0 +1,153 @@
+"""Predicted damage against losses whose second derivatives are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from gradtracer.compression.candidates import CandidateMaker
+from gradtracer.compression.formats import bytes_stored, read_back
+from gradtracer.compression.row_format import encode
+from gradtracer.compression.row_set import pack_rows
+from gradtracer.compression.sensitivity import (
+    Sensitivity,
+    along,
+    calibrate,
+    sample_rows,
+)
+from gradtracer.compression.simulation import simulated
+from gradtracer_schemas import Factor, LayerRecipe, Recipe, Tier
+
+
+def bowl(curvature: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
+    """A table whose loss is half the weighted squared distance to where it stands."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"table": nn.Embedding(len(curvature), 8)})
+    return model, model["table"].weight.detach().clone()
+
+
+def test_along_the_change_the_hessian_is_exact() -> None:
+    curvature = torch.arange(1.0, 11.0)
+    model, start = bowl(curvature)
+
+    def loss(model: nn.Module) -> torch.Tensor:
+        return 0.5 * (curvature[:, None] * (model["table"].weight - start).square()).sum()
+
+    change = torch.randn(10, 8)
+    exact = 0.5 * float((curvature[:, None] * change.square()).sum())
+    assert along(model, loss, [("table", change)]) == pytest.approx(exact, rel=1e-5)
+    assert model["table"].weight.grad is None
+
+
+def test_a_loss_without_second_derivative_falls_back() -> None:
+    model = nn.ModuleDict({"table": nn.Embedding(10, 8, sparse=True)})
+    ids = torch.arange(10)
+    found = along(model, lambda m: m["table"](ids).square().sum(), [("table", torch.ones(10, 8))])
+    assert found is None or found == pytest.approx(80.0)
+
+
+def test_fisher_by_row_follows_the_gradients_and_leaves_no_gradient_behind() -> None:
+    model, _ = bowl(torch.ones(10))
+    ids = torch.tensor([3, 3, 5])
+    fisher = calibrate(model, lambda m: m["table"](ids).sum(), passes=2)["table"]
+    assert fisher.tolist() == [0, 0, 0, 4.0, 0, 1.0, 0, 0, 0, 0]
+    assert model["table"].weight.grad is None
+
+
+def test_predicted_damage_ranks_candidates_as_the_loss_does() -> None:
+    g = torch.Generator().manual_seed(0)
+    counts = torch.from_numpy(np.random.default_rng(0).zipf(1.5, 200).clip(max=2000))
+    curvature = counts.float() / counts.sum()
+    model, start = bowl(curvature)
+    with torch.no_grad():
+        model["table"].weight.mul_(torch.rand(200, 1, generator=g) + 0.5)
+    start = model["table"].weight.detach().clone()
+
+    def loss(model: nn.Module) -> torch.Tensor:
+        moved = model["table"].weight - start
+        return 0.5 * (curvature[:, None] * moved.square()).sum()
+
+    ways = {
+        "hessian": Sensitivity({"table": counts.numpy()}, {}, loss),
+        "fisher": Sensitivity({"table": counts.numpy()}, {"table": curvature}),
+        "energy": Sensitivity({"table": counts.numpy()}, {}),
+    }
+    for source, sensitivity in ways.items():
+        assert sensitivity.of("table") == source
+        (unit,) = CandidateMaker(model, sensitivity, measures=True).units()
+        changed = unit.candidates[:-1]
+        assert len(changed) >= 4
+        true = [
+            float(loss(simulated_full(model, Recipe(model="M", layers=each.layers))))
+            for each in changed
+        ]
+        rank = stats.spearmanr([each.damage for each in changed], true).statistic
+        assert rank >= 0.9, (source, rank)
+
+
+def simulated_full(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """The simulated model as one with a table of the full width."""
+    with torch.no_grad():
+        weight = simulated(model, recipe)["table"].weight
+    return nn.ModuleDict({"table": nn.Embedding.from_pretrained(weight)})
+
+
+def test_a_sample_is_drawn_by_weight_and_is_the_same_each_time() -> None:
+    weights = np.zeros(10_000)
+    weights[[7, 9]] = [3, 1]
+    rows = sample_rows(weights, 10_000, 400)
+    assert rows is not None
+    assert (rows == 7).sum() == 300
+    assert (rows == 9).sum() == 100
+    again = sample_rows(weights, 10_000, 400)
+    assert again is not None and torch.equal(rows, again)
+    assert sample_rows(weights, 400, 400) is None
+    unknown = sample_rows(None, 10_000, 400)
+    assert unknown is not None and len(unknown) == 400
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        LayerRecipe(quantization="FP16"),
+        LayerRecipe(quantization="INT8"),
+        LayerRecipe(quantization="INT2"),
+        LayerRecipe(
+            quantization="INT4",
+            tiers=[Tier(quantization="INT8", rows=pack_rows(np.arange(50) < 5))],
+            dropped=pack_rows(np.arange(50) > 40),
+        ),
+    ],
+)
+def test_bytes_and_read_back_are_those_of_the_packed_rows(entry: LayerRecipe) -> None:
+    weight = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
+    read = read_back(weight, entry, "layers.table")
+    assert read.shape == weight.shape
+    if not entry.tiers:
+        stored = encode(weight, entry.quantization)
+        assert bytes_stored(entry, 50, 10) == stored.numel() * stored.element_size()
+        return
+    # 5 rows of 18 bytes, 36 of 9, and two bits of place for each of 50
+    assert bytes_stored(entry, 50, 10) == 5 * 18 + 36 * 9 + 13
+    assert torch.equal(read[41:], torch.zeros(9, 10))
+    assert (read[:5] - weight[:5]).abs().max() < (read[5:41] - weight[5:41]).abs().max()
+
+
+def test_bytes_of_shapes_are_those_of_their_parts() -> None:
+    narrow = LayerRecipe(quantization="INT4", factor=Factor(rank=4))
+    assert bytes_stored(narrow, 100, 16) == 100 * 6 + 16 * 12
+    pair = LayerRecipe(quantization="INT4", factor=Factor(rank=4, partners=["other"]))
+    assert bytes_stored(pair, 100, 16) == 100 * 6
+    two = LayerRecipe(quantization="FP16", low_rank=4)
+    assert bytes_stored(two, 100, 16, bias=100) == 2 * 4 * 16 + 2 * 100 * 4 + 4 * 100
+
+
+def test_dropped_rows_may_become_the_mean_of_the_others() -> None:
+    weight = torch.randn(6, 3)
+    entry = LayerRecipe(dropped=pack_rows(np.arange(6) > 3), fallback="mean")
+    read = read_back(weight, entry, "layers.table")
+    assert torch.allclose(read[4:], weight[:4].mean(0).expand(2, 3))
+    assert torch.equal(read[:4], weight[:4])
