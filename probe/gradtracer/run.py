@@ -74,12 +74,13 @@ class Run:
         self,
         *,
         root: Path | None = None,
+        script: Path | None = None,
         settings: Settings | None = None,
         watch_site: SourceSite | None = None,
         total_steps: int | None = None,
         automatic: bool = False,
     ) -> None:
-        script = main_script()
+        script = main_script() if script is None else script
         self.root = (root or project_root(script)).resolve()
         self.settings = load_settings(self.root) if settings is None else settings
         if self.settings.folder is not None:

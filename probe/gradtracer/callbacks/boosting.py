@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -47,7 +48,9 @@ class Boosting:
         self._made_at = _own_code(call_site() if site is None else site)
         self._given = settings
         self._automatic = automatic
-        self._root = project_root(main_script())
+        self._script = main_script()
+        self._root = project_root(self._script)
+        self._process = os.getpid()
         self._run: Run | None = None
         self._own = False
         self._tracker: BoosterTracker | None = None
@@ -73,6 +76,9 @@ class Boosting:
         self._leave()
         settings = load_settings(self._root, **self._given)
         here = _own_code(call_site())
+        root, script = self._home()
+        if root is not None:
+            here = _below(here, root)
         # On a worker of a cluster no code of the user's is on the stack.
         site = here if here.frames else self._made_at
         before = open_run()
@@ -81,7 +87,9 @@ class Boosting:
                 Run(settings=settings, watch_site=SourceSite(), automatic=True)
             )
         else:
-            run = join_or_begin(settings, site, total_steps=facts.total_rounds)
+            run = join_or_begin(
+                settings, site, total_steps=facts.total_rounds, root=root, script=script
+            )
         self._run, self._own = run, run is not before
         tracker = BoosterTracker(run, facts, _name(site, facts), site, self._made_at)
         self._tracker, self._call = tracker, call
@@ -112,6 +120,15 @@ class Boosting:
         self._take_the_rest(following)
         if self._over:
             self._leave()
+
+    def _home(self) -> tuple[Path | None, Path | None]:
+        """Project and script of who made this, in a process that is another one's worker.
+
+        Spark's workers run a script of its own, and know nothing of the user's.
+        """
+        if os.getpid() == self._process or not self._root.is_dir():
+            return None, None
+        return self._root, self._script
 
     def _look_whether_left(self) -> None:
         """In the reporting thread, before each report."""
@@ -158,6 +175,12 @@ class Boosting:
 def _own_code(site: SourceSite) -> SourceSite:
     """The site without frames of installed libraries, such as a search over parameters."""
     frames = [frame for frame in site.frames if not _is_installed(frame.file)]
+    return SourceSite(frames=frames, origin="call" if frames else "unknown")
+
+
+def _below(site: SourceSite, root: Path) -> SourceSite:
+    """The site without frames outside a project."""
+    frames = [frame for frame in site.frames if Path(frame.file).is_relative_to(root)]
     return SourceSite(frames=frames, origin="call" if frames else "unknown")
 
 
