@@ -94,7 +94,10 @@ export interface Envelope {
 
 /** One statement on the way from the layer's constructor out to the script. */
 export interface SourceFrame {
-  /** Absolute path as the interpreter saw it, or `<ipython-input-…>` for a cell. */
+  /**
+   * Absolute path as the interpreter saw it; of a notebook's cell the name that its kernel made
+   * up: `<ipython-input-…>`, or `…/ipykernel_PID/NUMBER.py`, where no file is.
+   */
   readonly file: string;
   /** First line of the statement, counted from 1. */
   readonly start_line: number;
@@ -112,6 +115,8 @@ export interface SourceFrame {
   readonly digest?: string;
   /** The call in the statement that built the layer, when narrower than the statement. */
   readonly expression?: string;
+  /** Of a notebook's cell, the digest of its lines (`cell_digest`); empty for a file. */
+  readonly cell?: string;
 }
 
 /** The chain of frames that defined a thing, innermost first. */

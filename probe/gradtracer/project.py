@@ -9,6 +9,8 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+from gradtracer.cells import is_cell
+
 FOLDER = ".gradtracer"
 _MARKERS = (FOLDER, ".git", "pyproject.toml", "setup.py", "setup.cfg")
 
@@ -25,7 +27,7 @@ def main_script() -> Path | None:
 @lru_cache(maxsize=4096)
 def is_users_source(file: str) -> bool:
     """Whether someone wrote a file here: a script, a module of a project, or a notebook's cell."""
-    return file.startswith("<ipython-input") or not is_library_file(file)
+    return is_cell(file) or not is_library_file(file)
 
 
 def is_library_file(file: str | Path) -> bool:

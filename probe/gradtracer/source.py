@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from types import CodeType
 
+from gradtracer.cells import digest_of
 from gradtracer_schemas import SourceFrame
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -35,6 +36,11 @@ class ParsedFile:
         """Every statement, by where it starts."""
         nodes = ast.walk(self.tree) if self.tree is not None else ()
         return sorted((node for node in nodes if isinstance(node, ast.stmt)), key=_start)
+
+    @cached_property
+    def cell(self) -> str:
+        """What a notebook's cell is known by; empty for a file."""
+        return digest_of(self.file, self.lines)
 
     @cached_property
     def functions(self) -> dict[int, list[Function]]:
@@ -94,6 +100,7 @@ class ParsedFile:
             text=text,
             digest=hashlib.sha256(text.encode()).hexdigest()[:16],
             expression="" if expression == text else expression,
+            cell=self.cell,
         )
 
     def call_frame(self, call: ast.expr, qualname: str) -> SourceFrame | None:

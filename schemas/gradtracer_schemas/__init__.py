@@ -11,6 +11,7 @@ from gradtracer_schemas.audit import (
     unpack_rows,
 )
 from gradtracer_schemas.catalogue import RULES
+from gradtracer_schemas.cell import cell_digest
 from gradtracer_schemas.connection import (
     MAX_CONNECTION_BYTES,
     Connection,
@@ -171,6 +172,7 @@ __all__ = [
     "Tier",
     "UnknownKind",
     "VersionMismatch",
+    "cell_digest",
     "decode_answer",
     "decode_connection",
     "decode_event",

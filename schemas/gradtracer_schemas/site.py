@@ -21,7 +21,8 @@ class SourceFrame(msgspec.Struct, frozen=True, kw_only=True):
     """One statement on the way from the layer's constructor out to the script."""
 
     file: str
-    """Absolute path as the interpreter saw it, or `<ipython-input-…>` for a cell."""
+    """Absolute path as the interpreter saw it; of a notebook's cell the name that its kernel made
+    up: `<ipython-input-…>`, or `…/ipykernel_PID/NUMBER.py`, where no file is."""
     start_line: int
     """First line of the statement, counted from 1."""
     start_column: int
@@ -38,6 +39,8 @@ class SourceFrame(msgspec.Struct, frozen=True, kw_only=True):
     """First 16 hex digits of the SHA-256 of `text` in UTF-8."""
     expression: str = ""
     """The call in the statement that built the layer, when narrower than the statement."""
+    cell: str = ""
+    """Of a notebook's cell, the digest of its lines (`cell_digest`); empty for a file."""
 
 
 class SourceSite(msgspec.Struct, frozen=True, kw_only=True):

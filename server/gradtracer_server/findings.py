@@ -115,16 +115,45 @@ def resolve_site(
     resolved: list[FrameAnchor] = []
     root = run.started.root if run.started else str(run.root)
     for frame in site.frames:
-        path = workspace.resolve_file(frame.file, root, run.root)
-        source = documents.get(path) if path is not None else None
-        if path is None or source is None:
-            continue
-        near = documents.current_line(path, frame.start_line - 1)
-        anchor = resolve(frame, source, near, documents.known_scopes(path))
-        if stands_with_another(anchor, frame, source, _recorded(run)):
-            anchor = gone(frame)
-        resolved.append(FrameAnchor(frame, path, source, anchor))
+        if frame.cell:
+            placed = _in_a_cell(frame, run, documents)
+        else:
+            path = workspace.resolve_file(frame.file, root, run.root)
+            placed = _in_text(frame, path, run, documents) if path is not None else None
+        if placed is not None:
+            resolved.append(placed)
     return resolved
+
+
+def _in_text(frame: SourceFrame, path: Path, run: Run, documents: Documents) -> FrameAnchor | None:
+    source = documents.get(path)
+    if source is None:
+        return None
+    near = documents.current_line(path, frame.start_line - 1)
+    anchor = resolve(frame, source, near, documents.known_scopes(path))
+    if stands_with_another(anchor, frame, source, _recorded(run)):
+        anchor = gone(frame)
+    return FrameAnchor(frame, path, source, anchor)
+
+
+def _in_a_cell(frame: SourceFrame, run: Run, documents: Documents) -> FrameAnchor | None:
+    """The frame in the cell that was run; where none is known, in the one that has its statement.
+
+    One that no open cell has is outside: it may be of another notebook.
+    """
+
+    def within(paths: list[Path]) -> list[FrameAnchor]:
+        placed = (_in_text(frame, path, run, documents) for path in paths)
+        return [each for each in placed if each is not None]
+
+    if run_in := within(documents.cells.run_as(frame)):
+        return next((each for each in run_in if each.anchor.state != "gone"), run_in[0])
+    found = within(documents.cells.all())
+    for states in (("exact", "moved"), ("outdated",)):
+        alike = [each for each in found if each.anchor.state in states]
+        if alike:
+            return alike[0] if len(alike) == 1 else None
+    return None
 
 
 def _recorded(run: Run) -> Iterator[SourceFrame]:

@@ -16,14 +16,28 @@ if TYPE_CHECKING:
 
 
 def path_of(uri: str) -> Path | None:
-    """The file a URI names, symlinks resolved; None for anything but a local file."""
+    """The file a URI names, symlinks resolved; None for anything but a local file.
+
+    A notebook's cell has a name below that of its notebook, `model.ipynb#W2sZmlsZQ`, and no file.
+    """
     try:
         parts = urlsplit(uri)
+        if is_cell(uri):
+            notebook = Path(_file_name(parts)).resolve()
+            return notebook.with_name(f"{notebook.name}#{parts.fragment.replace('/', '_')}")
         if parts.scheme != "file" or "\0" in unquote(parts.path):
             return None
         return Path(_file_name(parts)).resolve()
     except (ValueError, OSError, RuntimeError):
         return None
+
+
+def is_cell(uri: str) -> bool:
+    """Whether a URI names a cell of a notebook: its notebook's path, and a fragment."""
+    parts = urlsplit(uri)
+    return bool(parts.fragment) and (
+        parts.scheme == "vscode-notebook-cell" or parts.path.endswith(".ipynb")
+    )
 
 
 def _file_name(parts: SplitResult) -> str:

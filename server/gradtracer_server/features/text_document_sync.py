@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from gradtracer_server.locations import path_of
+from gradtracer_server.locations import is_cell, path_of
 
 if TYPE_CHECKING:
     from gradtracer_server.language_server import GradTracerServer
@@ -26,7 +27,9 @@ def did_open(ls: GradTracerServer, params: types.DidOpenTextDocumentParams) -> N
     if not ls.session.roots:
         ls.session.add_root(path.parent)
     ls.uris[path] = document.uri
-    ls.session.documents.open(path, document.text, document.version)
+    # Some clients know no notebooks, but open their cells one by one.
+    opened = ls.session.documents.open_cell if is_cell(document.uri) else ls.session.documents.open
+    opened(path, document.text, document.version)
     ls.session.texts_changed()
 
 
@@ -35,8 +38,7 @@ def did_change(ls: GradTracerServer, params: types.DidChangeTextDocumentParams) 
     path = path_of(params.text_document.uri)
     if ls.session is None or path is None or path not in ls.uris:
         return
-    for change in params.content_changes:
-        _apply(ls, path, change, params.text_document.version)
+    apply_changes(ls, path, params.content_changes, params.text_document.version)
     ls.session.texts_changed()
 
 
@@ -55,16 +57,18 @@ def did_close(ls: GradTracerServer, params: types.DidCloseTextDocumentParams) ->
     ls.session.texts_changed()
 
 
-def _apply(
+def apply_changes(
     ls: GradTracerServer,
     path: Path,
-    change: types.TextDocumentContentChangeEvent,
+    changes: Sequence[types.TextDocumentContentChangeEvent],
     version: int,
 ) -> None:
+    """Make edits of an open buffer, in the order given."""
     assert ls.session is not None
     documents = ls.session.documents
-    source = documents.get(path)
-    where = None
-    if source is not None and isinstance(change, types.TextDocumentContentChangePartial):
-        where = ls.units.range_from_client(source.lines, change.range)
-    documents.apply(path, [(where, change.text)], version)
+    for change in changes:
+        source = documents.get(path)
+        where = None
+        if source is not None and isinstance(change, types.TextDocumentContentChangePartial):
+            where = ls.units.range_from_client(source.lines, change.range)
+        documents.apply(path, [(where, change.text)], version)

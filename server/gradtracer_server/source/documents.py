@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from gradtracer_server.source.cells import Cells, without_magics
 from gradtracer_server.source.index import Range, SourceText
 from gradtracer_server.source.shift import LineShift
 
@@ -36,12 +37,19 @@ class Documents:
     def __init__(self) -> None:
         self._open: dict[Path, _Document] = {}
         self._cached: OrderedDict[Path, tuple[_Stamp, SourceText | None]] = OrderedDict()
+        self.cells = Cells()
+        """The notebook cells among the open buffers."""
 
     def open(self, path: Path, text: str, version: int) -> None:
         """A buffer takes the file's place."""
         document = _Document(SourceText.parse(text), version)
         for name in _names(path):
             self._open[name] = document
+
+    def open_cell(self, path: Path, text: str, version: int) -> None:
+        """A cell of a notebook: a buffer that no file is behind."""
+        self.cells.note(path, text)
+        self._open[path] = _Cell(text, version)
 
     def apply(self, path: Path, changes: Sequence[Change], version: int) -> None:
         """Edits of an open buffer, each made to the result of the one before."""
@@ -51,10 +59,13 @@ class Documents:
         for where, new_text in changes:
             document.change(where, new_text)
         document.version = version
+        if isinstance(document, _Cell):
+            self.cells.note(path, document.text)
 
     def close(self, path: Path) -> None:
         """The file on disk counts again."""
         document = self._open.get(path)
+        self.cells.forget(path)
         self._open = {name: other for name, other in self._open.items() if other is not document}
 
     def get(self, path: Path) -> SourceText | None:
@@ -122,6 +133,22 @@ class _Document:
         start, end = source.position_at(first), source.position_at(last)
         self.source = source.edit(start, end, new_text)
         self.shift.apply(start, end, new_text)
+
+
+class _Cell(_Document):
+    """A notebook's cell: its text, and the Python that it is read as."""
+
+    def __init__(self, text: str, version: int) -> None:
+        super().__init__(SourceText.parse(without_magics(text)), version)
+        self.text = text
+
+    def change(self, where: Range | None, new_text: str) -> None:
+        """Make one edit; what it does to lines of IPython's own syntax is found anew."""
+        if where is not None:
+            first, last = sorted((self.source.offset(where.start), self.source.offset(where.end)))
+            new_text = self.text[:first] + new_text + self.text[last:]
+        self.text = new_text
+        super().change(None, without_magics(new_text))
 
 
 def _narrowed(text: str, first: int, last: int, new_text: str) -> tuple[int, int, str]:

@@ -128,14 +128,15 @@ def verify(before: str, after: str) -> None:
     Raises:
         EditRefused: it would.
     """
-    had, has = _errors(before), _errors(after)
+    had, has = syntax_errors(before), syntax_errors(after)
     if has > had:
         raise EditRefused(
             f"expected at most {had} syntax errors after the edit, got {has}: not made"
         )
 
 
-def _errors(text: str) -> int:
+def syntax_errors(text: str) -> int:
+    """How many places of a text do not parse, or lack something."""
     count = 0
     pending: list[Node] = [SourceText.parse(text).root]
     while pending:

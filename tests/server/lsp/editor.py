@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,11 @@ def capabilities(
                 dynamic_registration=can("watches_files")
             ),
         ),
+        notebook_document=types.NotebookDocumentClientCapabilities(
+            synchronization=types.NotebookDocumentSyncClientCapabilities()
+        )
+        if can("notebooks")
+        else None,
         window=types.WindowClientCapabilities(
             work_done_progress=can("work_done_progress"),
             show_document=types.ShowDocumentClientCapabilities(support=can("show_document")),
@@ -108,6 +114,7 @@ def capabilities(
 
 ABILITIES = (
     "markdown_hover",
+    "notebooks",
     "diagnostic_related",
     "diagnostic_data",
     "diagnostic_tags",
@@ -130,6 +137,17 @@ ABILITIES = (
 )
 
 
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a notebook, named as VS Code names it; stands for a path in the editor."""
+
+    notebook: Path
+    name: str
+
+    def as_uri(self) -> str:
+        return f"{self.notebook.as_uri().replace('file:', 'vscode-notebook-cell:')}#{self.name}"
+
+
 class Editor:
     """One editor with one server."""
 
@@ -140,6 +158,8 @@ class Editor:
         self.registered: list[types.Registration] = []
         self.texts: dict[str, str] = {}
         self.versions: dict[str, int] = {}
+        self.notebooks: dict[str, Path] = {}
+        """The notebook of each cell that is open."""
         features = dict(DEFAULT_CLIENT_FEATURES)
         features[types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS] = lambda params: self.published.append(
             params
@@ -229,7 +249,7 @@ class Editor:
         assert status is not None
         return status
 
-    def open(self, path: Path, language: str = "python") -> None:
+    def open(self, path: Path | Cell, language: str = "python") -> None:
         """Show a file."""
         uri = path.as_uri()
         self.texts[uri] = path.read_bytes().decode("utf-8")
@@ -240,7 +260,32 @@ class Editor:
             )
         )
 
-    def close(self, path: Path) -> None:
+    def open_notebook(self, cells: dict[Cell, str]) -> None:
+        """Show a notebook with these cells."""
+        documents = [
+            types.TextDocumentItem(cell.as_uri(), "python", 1, text) for cell, text in cells.items()
+        ]
+        for cell, document in zip(cells, documents, strict=True):
+            self.texts[document.uri], self.versions[document.uri] = document.text, 1
+            self.notebooks[document.uri] = cell.notebook
+        (notebook,) = {cell.notebook for cell in cells}
+        listed = [types.NotebookCell(types.NotebookCellKind.Code, each.uri) for each in documents]
+        self.client.notebook_document_did_open(
+            types.DidOpenNotebookDocumentParams(
+                types.NotebookDocument(notebook.as_uri(), "jupyter-notebook", 1, listed), documents
+            )
+        )
+
+    def change_cells(self, change: types.NotebookDocumentCellChanges, notebook: Path) -> None:
+        """Tell of a change of a notebook's cells."""
+        self.client.notebook_document_did_change(
+            types.DidChangeNotebookDocumentParams(
+                types.VersionedNotebookDocumentIdentifier(2, notebook.as_uri()),
+                types.NotebookDocumentChangeEvent(cells=change),
+            )
+        )
+
+    def close(self, path: Path | Cell) -> None:
         """Close a file without saving it."""
         uri = path.as_uri()
         del self.texts[uri], self.versions[uri]
@@ -248,7 +293,7 @@ class Editor:
             types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri))
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | Cell) -> None:
         """Write the buffer to its file."""
         uri = path.as_uri()
         path.write_bytes(self.texts[uri].encode("utf-8"))
@@ -256,26 +301,26 @@ class Editor:
             types.DidSaveTextDocumentParams(types.TextDocumentIdentifier(uri))
         )
 
-    def replace(self, path: Path, old: str, new: str) -> None:
+    def replace(self, path: Path | Cell, old: str, new: str) -> None:
         """Edit the first occurrence of a text, as typing does: one range, one change."""
         uri = path.as_uri()
         text = self.texts[uri]
         start = text.index(old)
         self.texts[uri] = text[:start] + new + text[start + len(old) :]
         self.versions[uri] += 1
-        self.client.text_document_did_change(
-            types.DidChangeTextDocumentParams(
-                types.VersionedTextDocumentIdentifier(self.versions[uri], uri),
-                [
-                    types.TextDocumentContentChangePartial(
-                        range=types.Range(
-                            self._place(text, start), self._place(text, start + len(old))
-                        ),
-                        text=new,
-                    )
-                ],
+        place = types.Range(self._place(text, start), self._place(text, start + len(old)))
+        self._changed(uri, types.TextDocumentContentChangePartial(range=place, text=new))
+
+    def _changed(self, uri: str, change: types.TextDocumentContentChangeEvent) -> None:
+        document = types.VersionedTextDocumentIdentifier(self.versions[uri], uri)
+        if uri in self.notebooks:
+            edited = types.NotebookDocumentCellContentChanges(document, [change])
+            changes = types.NotebookDocumentCellChanges(text_content=[edited])
+            self.change_cells(changes, self.notebooks[uri])
+        else:
+            self.client.text_document_did_change(
+                types.DidChangeTextDocumentParams(document, [change])
             )
-        )
 
     def configure(self, settings: dict[str, Any]) -> None:
         """Change the user's settings, and push them."""
@@ -283,7 +328,7 @@ class Editor:
             types.DidChangeConfigurationParams(settings={"gradtracer": settings})
         )
 
-    def shown(self, path: Path) -> list[types.Diagnostic]:
+    def shown(self, path: Path | Cell) -> list[types.Diagnostic]:
         """What the file shows now."""
         told = [each for each in self.published if each.uri == path.as_uri()]
         return list(told[-1].diagnostics) if told else []
@@ -300,19 +345,19 @@ class Editor:
         """Wait until the server has asked to be asked again more often than `before`."""
         await self.until(lambda: self.refreshes[method] > before)
 
-    async def codes(self, path: Path, *codes: str) -> list[types.Diagnostic]:
+    async def codes(self, path: Path | Cell, *codes: str) -> list[types.Diagnostic]:
         """Wait until a file shows exactly the diagnoses of these types."""
         await self.until(lambda: sorted(str(d.code) for d in self.shown(path)) == sorted(codes))
         return self.shown(path)
 
-    async def hover(self, path: Path, text: str, offset: int = 0) -> types.Hover | None:
+    async def hover(self, path: Path | Cell, text: str, offset: int = 0) -> types.Hover | None:
         """Hover over the first occurrence of a text."""
         place = self.place_of(path, text, offset)
         return await self.client.text_document_hover_async(
             types.HoverParams(types.TextDocumentIdentifier(path.as_uri()), place)
         )
 
-    async def hover_text(self, path: Path, text: str) -> str:
+    async def hover_text(self, path: Path | Cell, text: str) -> str:
         """The words of a hover, with one space for several; empty for none."""
         found = await self.hover(path, text)
         if found is None:
@@ -320,7 +365,7 @@ class Editor:
         assert isinstance(found.contents, types.MarkupContent)
         return re.sub(" +", " ", found.contents.value)
 
-    async def hover_until(self, path: Path, text: str, wanted: str) -> str:
+    async def hover_until(self, path: Path | Cell, text: str, wanted: str) -> str:
         """Hover until it says what is wanted; fail after the deadline."""
         end = time.monotonic() + DEADLINE_SECONDS
         while wanted not in (said := await self.hover_text(path, text)):
@@ -330,7 +375,7 @@ class Editor:
 
     async def actions(
         self,
-        path: Path,
+        path: Path | Cell,
         diagnostics: list[types.Diagnostic],
         *,
         where: types.Range | None = None,
@@ -371,19 +416,14 @@ class Editor:
             text = self.texts[uri]
             self.texts[uri] = text[:start] + edit.new_text + text[end:]
         self.versions[uri] += 1
-        self.client.text_document_did_change(
-            types.DidChangeTextDocumentParams(
-                types.VersionedTextDocumentIdentifier(self.versions[uri], uri),
-                [types.TextDocumentContentChangeWholeDocument(self.texts[uri])],
-            )
-        )
+        self._changed(uri, types.TextDocumentContentChangeWholeDocument(self.texts[uri]))
 
-    def place_of(self, path: Path, text: str, offset: int = 0) -> types.Position:
+    def place_of(self, path: Path | Cell, text: str, offset: int = 0) -> types.Position:
         """Where a text stands in a file, in the negotiated units."""
         content = self.texts.get(path.as_uri()) or path.read_text(encoding="utf-8")
         return self._place(content, content.index(text) + offset)
 
-    def at(self, path: Path, place: types.Range) -> str:
+    def at(self, path: Path | Cell, place: types.Range) -> str:
         """The text of a range."""
         uri = path.as_uri()
         text = self.texts[uri]
