@@ -38,6 +38,8 @@ class ModelSignal(NamedTuple):
     """No layer had a gradient in most of the later steps: a loss that has come to its end."""
     off: bool = False
     """Nine in ten of some layer's units are dead: those around it stand still on that account."""
+    still: bool = False
+    """No layer moved by more than a millionth of its weights in a usual step, of the later ones."""
 
 
 class Origin(NamedTuple):

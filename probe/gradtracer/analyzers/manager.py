@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from gradtracer.analyzers.flow import FlowTracker, observed_modules
 from gradtracer.analyzers.layer_modules import layers_of
-from gradtracer.analyzers.optimizer_facts import optimizer_facts
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts, optimizer_facts
 from gradtracer.analyzers.tower_figures import TowerFigures, measure, observation
 from gradtracer.analyzers.tower_observer import Snapshot, TowerObserver
 from gradtracer.analyzers.towers import Parts, Tower, towers_of
@@ -25,6 +25,7 @@ from gradtracer.diagnoses import tower_imbalance
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.stepping import add_watcher, count_steps, remove_watcher
+from gradtracer.training_sites import TrainingSites, training_sites
 from gradtracer_schemas import (
     Diagnosis,
     LayerWatched,
@@ -81,7 +82,7 @@ class FlowManager:
         self._active = run.observing
         self._measuring = threading.Lock()
         self._seen: Snapshot | None = None
-        self._rates: dict[str, float] = {}
+        self._optimizers: dict[str, tuple[OptimizerFacts, TrainingSites]] = {}
         self._observer = TowerObserver(
             self.towers, track_interval=self.track_interval, seed=run.settings.seed
         )
@@ -160,7 +161,7 @@ class FlowManager:
             step = self.run.step
             if not self._observer.begin_step(step, id(optimizer)):
                 return
-            self._note_rates(optimizer)
+            self._note_optimizers(optimizer)
             held = {id(p) for group in optimizer.param_groups for p in group["params"]}
             with torch.no_grad():
                 self._observer.before_step(step, held, getattr(optimizer, "found_inf", None))
@@ -178,8 +179,8 @@ class FlowManager:
         except Exception:
             self._fail("following the towers' updates")
 
-    def _note_rates(self, optimizer: Optimizer) -> None:
-        """The learning rate of each tower's largest weight, once for each burst."""
+    def _note_optimizers(self, optimizer: Optimizer) -> None:
+        """What each tower's largest weight is optimized by, once for each burst."""
         if not self._observer.at_burst_start:
             return
         for tower in self.towers:
@@ -187,7 +188,7 @@ class FlowManager:
             largest = max(weights, key=lambda weight: weight.numel(), default=None)
             facts = optimizer_facts(optimizer, largest) if largest is not None else None
             if facts is not None:
-                self._rates[tower.name] = facts.lr
+                self._optimizers[tower.name] = facts, training_sites(optimizer)
 
     def step(self) -> None:
         """Call `step` of every tracker; towers need none, they see the optimizer's."""
@@ -212,8 +213,17 @@ class FlowManager:
     def _measure(self, snapshot: Snapshot) -> list[TowerFigures]:
         with self._measuring, torch.no_grad():
             found = measure(snapshot, [tower.name for tower in self.towers])
+        for name, (_, sites) in list(self._optimizers.items()):
+            self._books[name].relate(sites.related())
+        paths = {tower.name: tower.paths for tower in self.towers}
         return [
-            each._replace(lr=self._rates.get(each.tower), parallel=self._parallel) for each in found
+            each._replace(
+                optimizer=facts,
+                path=paths[each.tower][0] if len(paths[each.tower]) == 1 else "",
+                parallel=self._parallel,
+            )
+            for each in found
+            for facts, _ in [self._optimizers.get(each.tower, (None, None))]
         ]
 
     def publish(self, *, final: bool = False) -> None:

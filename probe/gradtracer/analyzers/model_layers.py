@@ -54,12 +54,20 @@ def _with_signal(figures: list[LayerFigures]) -> list[LayerFigures]:
         each.dead is not None and each.dead.unseen.dead >= _OFF * each.dead.units
         for each in mapping
     )
+    still = not any(_moves(each) for each in mapping)
     return [
         each._replace(
-            model=ModelSignal(strongest, bool(mapping) and each is mapping[-1], norm, silent, off)
+            model=ModelSignal(
+                strongest, bool(mapping) and each is mapping[-1], norm, silent, off, still
+            )
         )
         for each in figures
     ]
+
+
+def _moves(figures: LayerFigures) -> bool:
+    sums = figures.sums[latter_half(figures)].sum(axis=0)
+    return bool(2 * sums[Column.MOVED_ENOUGH] > sums[Column.MEASURED])
 
 
 def _usual_gradient(figures: LayerFigures) -> float:

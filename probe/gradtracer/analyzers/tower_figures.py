@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.analyzers.tower_observer import Snapshot
 from gradtracer.statistics.log_mean import LogMean, log_mean
 from gradtracer.statistics.tower_pace import LAGS, Correlation, correlation
@@ -39,10 +40,17 @@ class TowerFigures(NamedTuple):
     """|dW| / |W| of a step, over the later half of the bursts."""
     gradient: LogMean
     rivals: tuple[Rival, ...]
-    lr: float | None = None
-    """Learning rate of most of its weights."""
+    optimizer: OptimizerFacts | None = None
+    """What its largest weight is optimized by."""
+    path: str = ""
+    """Dotted path of the module that it is; empty where it is several."""
     parallel: bool = True
     """The towers stand side by side, and can be compared."""
+
+    @property
+    def lr(self) -> float | None:
+        """Learning rate of its largest weight."""
+        return None if self.optimizer is None else self.optimizer.lr
 
     @property
     def fastest(self) -> Rival:

@@ -24,7 +24,28 @@ def reduce_rate(
     optimizer: OptimizerFacts, lr: float, *, parameters: str = "", preferred: bool = False
 ) -> FixOffer:
     """The offer to set it: for all that the optimizer holds, or for one layer or parameter."""
+    return _offer("reduce-learning-rate", optimizer, lr, parameters, preferred)
+
+
+def raise_rate(
+    optimizer: OptimizerFacts, factor: float, *, parameters: str = ""
+) -> FixOffer | None:
+    """The offer to multiply it, for all that the optimizer holds or for one part of the model.
+
+    An update is in proportion to the rate, under SGD and the Adam family alike. None where there is
+    no rate to raise, or where it would come to more than 1: then the gradients are too small, and
+    not the rate.
+    """
+    lr = float(f"{optimizer.base_lr * factor:.2g}")
+    if not optimizer.base_lr < lr <= 1:
+        return None
+    return _offer("raise-learning-rate", optimizer, lr, parameters, preferred=True)
+
+
+def _offer(
+    fix: str, optimizer: OptimizerFacts, lr: float, parameters: str, preferred: bool
+) -> FixOffer:
     told: dict[str, float | str] = {"lr": lr, "measured_lr": optimizer.base_lr}
     if parameters:
         told["parameters"] = parameters
-    return FixOffer(fix="reduce-learning-rate", parameters=told, preferred=preferred)
+    return FixOffer(fix=fix, parameters=told, preferred=preferred)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from gradtracer.analyzers.layer_figures import LayerFigures
 from gradtracer.diagnoses.finding import Finding, suppress
+from gradtracer.diagnoses.learning_rate import reduce_rate
 from gradtracer.settings import Settings
-from gradtracer_schemas import Evidence
+from gradtracer_schemas import Evidence, FixOffer
 
 _MIN_STEPS = 256
 _SIGNAL = 3.5
 """z of the test for any signal: 2 in 10,000 under noise, with room for many looks."""
 _LEAST_RATIO = 1e-5
+_LARGER = 10
+"""A batch to try, over the present one: the ratio is in proportion to it (McCandlish, sec. 2.2)."""
 
 
 def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
@@ -47,8 +50,8 @@ def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
         ),
         action=(
             "Check that labels belong to their inputs (shuffling, joins, indices) and that the "
-            "loss uses what the model computes; then try a batch ten times larger, or accumulate "
-            "gradients."
+            "loss uses what the model computes; then try a batch ten times larger, accumulated "
+            "gradients, or a tenth of the learning rate, which averages over as many examples."
         ),
         expected_effect="A signal within the first hundred steps, and a loss that falls.",
         risk="A larger batch costs more for each step.",
@@ -64,5 +67,17 @@ def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
                 test="products of gradients of different steps, self-normalised, normal",
             )
         ],
-        fixes=[suppress()],
+        fixes=[*_averaging(figures), suppress()],
     )
+
+
+def _averaging(figures: LayerFigures) -> list[FixOffer]:
+    """Where noise rules, steps of a tenth average as a batch ten times larger does.
+
+    Smith, Kindermans, Ying and Le, Don't decay the learning rate, increase the batch size, ICLR
+    (2018), sec. 2: the scale of the noise is the rate times examples over batch.
+    """
+    optimizer = figures.optimizer
+    if optimizer is None or optimizer.base_lr <= 0:
+        return []
+    return [reduce_rate(optimizer, float(f"{optimizer.base_lr / _LARGER:.2g}"))]

@@ -8,12 +8,15 @@ from scipy import stats
 
 from gradtracer.analyzers.layer_figures import LayerFigures, latter_half, steps_without_gradient
 from gradtracer.diagnoses.finding import Finding, suppress
+from gradtracer.diagnoses.learning_rate import raise_rate
 from gradtracer.settings import Settings
 from gradtracer.statistics.step_history import Column
-from gradtracer_schemas import Evidence
+from gradtracer_schemas import Evidence, FixOffer
 
 _MIN_STEPS = 32
 _MOVING_SHARE = 0.1
+_USUAL_RATIO = 1e-3
+"""An update of a tenth of a percent of the weights: where layers that learn are seen to be."""
 
 
 def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
@@ -72,6 +75,10 @@ def _without_movement(figures: LayerFigures, settings: Settings) -> Finding | No
     if mean > settings.stagnation_ratio:
         return None
     lr = figures.optimizer.lr if figures.optimizer is not None else None
+    raised = None
+    if figures.optimizer is not None and mean > 0:
+        path = "" if figures.model.still else figures.layer
+        raised = raise_rate(figures.optimizer, _USUAL_RATIO / mean, parameters=path)
     return _finding(
         1.0 - p,
         f"An update moves this layer by {mean:.1e} of its norm on average, over {steps:,} tracked "
@@ -94,6 +101,7 @@ def _without_movement(figures: LayerFigures, settings: Settings) -> Finding | No
             p_value=p,
             test="binomial, share of steps above the threshold",
         ),
+        raised,
     )
 
 
@@ -102,7 +110,12 @@ def _steps_for_a_percent(mean: float) -> str:
 
 
 def _finding(
-    confidence: float, premise: str, implies: str, action: str, evidence: Evidence
+    confidence: float,
+    premise: str,
+    implies: str,
+    action: str,
+    evidence: Evidence,
+    fix: FixOffer | None = None,
 ) -> Finding:
     return Finding(
         type="STAGNATION",
@@ -114,5 +127,5 @@ def _finding(
         expected_effect="A layer that learns, or one that costs no gradient.",
         risk="A layer that begins to move changes what the layers after it receive.",
         evidence=[evidence],
-        fixes=[suppress()],
+        fixes=[suppress()] if fix is None else [fix, suppress()],
     )

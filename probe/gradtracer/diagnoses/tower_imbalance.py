@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from gradtracer.analyzers.tower_figures import TowerFigures
 from gradtracer.diagnoses.finding import Finding, suppress
+from gradtracer.diagnoses.learning_rate import raise_rate
 from gradtracer.settings import Settings
-from gradtracer_schemas import Evidence
+from gradtracer_schemas import Evidence, FixOffer
 
 _LEVEL = 0.95
+_APART = 3.0
+"""Towers whose paces differ by no more are left as they are."""
 
 
 def examine(figures: TowerFigures, settings: Settings) -> Finding | None:
@@ -75,8 +78,17 @@ def examine(figures: TowerFigures, settings: Settings) -> Finding | None:
                 else []
             ),
         ],
-        fixes=[suppress()],
+        fixes=[*_own_rate(figures, starved=starved), suppress()],
     )
+
+
+def _own_rate(figures: TowerFigures, *, starved: bool) -> list[FixOffer]:
+    """The least rate that brings the towers within a factor of three, where that is the cause."""
+    if starved or figures.optimizer is None or not figures.path:
+        return []
+    factor = figures.fastest.pace.value / _APART
+    offer = raise_rate(figures.optimizer, factor, parameters=figures.path)
+    return [] if offer is None else [offer]
 
 
 def _share(value: float) -> str:

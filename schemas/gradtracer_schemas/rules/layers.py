@@ -20,7 +20,8 @@ LAYER_RULES = (
         ),
         remedies=(
             "Check that labels belong to their inputs and that the loss uses what the model "
-            "computes; then a batch ten times larger, or accumulated gradients."
+            "computes; then a batch ten times larger, accumulated gradients, or a tenth of the "
+            "learning rate."
         ),
         silent_when=(
             "Fewer than 256 tracked steps; a training that has learned and reached its noise "

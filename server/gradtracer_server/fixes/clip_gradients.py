@@ -9,19 +9,19 @@ from dataclasses import replace
 from tree_sitter import Node
 
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
-from gradtracer_server.fixes.calls import ancestor, arguments, callee_name, original_name, text_of
+from gradtracer_server.fixes.calls import ancestor, arguments, callee_name, text_of
 from gradtracer_server.fixes.imports import named
 from gradtracer_server.fixes.insertion import before, new_argument
+from gradtracer_server.fixes.library_settings import library_settings
 from gradtracer_server.fixes.literals import Place, follow, number, scope_of, written
 from gradtracer_server.fixes.optimizer import construction
-from gradtracer_server.fixes.origins import bound_to, origin
+from gradtracer_server.fixes.origins import origin
 from gradtracer_server.fixes.parameter_groups import whole_model
 from gradtracer_server.fixes.proposal import FixContext, Plan
 from gradtracer_server.fixes.table_uses import known_files
 from gradtracer_server.fixes.tables import is_table
 from gradtracer_server.fixes.training_step import Step, TakenByLibrary, training_step
 from gradtracer_server.source.edits import TextEdit
-from gradtracer_server.source.index import SourceText
 
 NAME = "clip-gradients"
 TITLE = "Clip the norm of the gradients"
@@ -171,23 +171,11 @@ def _accelerator(step: Step) -> str:
 
 def _tell_library(taken: TakenByLibrary, norm: float, context: FixContext) -> Plan:
     """Set the norm where the library's trainer is built."""
-    source, call = taken.source, taken.call
-    function = call.child_by_field_name("function")
-    trainer = None if function is None else function.child_by_field_name("object")
-    built = None if trainer is None else _built(trainer, source)
-    passed = None if built is None else arguments(built)
-    if built is None or passed is None:
-        raise NotApplicable(str(taken))
-    name = original_name(source, callee_name(built))
-    settings = passed.value(1, "args")
-    if name == "Trainer" and settings is not None and "transformers" in source.text:
-        built = settings if settings.type == "call" else _built(settings, source)
-        passed = None if built is None else arguments(built)
-        name = "" if built is None else original_name(source, callee_name(built))
+    source, settings = taken.source, library_settings(taken)
+    name, passed, line = settings.name, settings.passed, settings.line
     keyword = _SETTINGS.get(name)
-    if built is None or passed is None or keyword is None:
+    if keyword is None:
         raise NotApplicable(f"{taken}; tell it to clip gradients there")
-    line = built.start_point.row + 1
     value = passed.value(None, keyword)
     title = f"Set {keyword} to {written(norm)} in the call of {name} on line {line}"
     if value is None:
@@ -204,9 +192,3 @@ def _tell_library(taken: TakenByLibrary, norm: float, context: FixContext) -> Pl
         raise _stands(literal.value, context)
     edit = TextEdit(literal.source.range_of(literal.node), written(norm))
     return Plan(title, {literal.path: (literal.source, [edit])})
-
-
-def _built(name: Node, source: SourceText) -> Node | None:
-    """The call whose result a name is."""
-    value = bound_to(text_of(name), name) if name.type == "identifier" else name
-    return value if value is not None and value.type == "call" else None

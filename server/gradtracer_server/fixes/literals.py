@@ -86,6 +86,8 @@ class Place:
     """Reads a literal of the wanted type; None for any other node."""
     wanted: str = "the dimension"
     """What the number is, for people."""
+    built: tuple[SourceFrame, ...] = ()
+    """The recorded calls that built the model, innermost first."""
 
     def on(self, via: str, callers: tuple[SourceFrame, ...] = ()) -> Place:
         """The next place on the way, in the same file."""
@@ -159,6 +161,8 @@ def _attribute(node: Node, place: Place) -> Literal:
     attribute = text_of(node.child_by_field_name("attribute"))
     if owner == "self":
         return _own_attribute(node, attribute, place)
+    if owner == "self.hparams":
+        return _hyperparameter(node, attribute, place)
     files = [(place.path, place.source)]
     for caller in place.callers:
         files.extend(
@@ -185,8 +189,37 @@ def _own_attribute(node: Node, attribute: str, place: Place) -> Literal:
     found = [] if owner is None else names.self_assignments(owner, attribute)
     if len(found) != 1:
         raise NotApplicable(f"self.{attribute} is set in {len(found)} places of its class")
-    same = ancestor(found[0], "function_definition") == ancestor(node, "function_definition")
-    return follow(found[0], place.on(f"self.{attribute}", place.callers if same else ()))
+    function = ancestor(found[0], "function_definition")
+    same = function == ancestor(node, "function_definition")
+    callers = place.callers if same else _callers_of(function, place)
+    return follow(found[0], place.on(f"self.{attribute}", callers))
+
+
+def _hyperparameter(node: Node, name: str, place: Place) -> Literal:
+    """Lightning's `self.hparams.lr`: the parameter that the constructor was called with."""
+    owner = ancestor(node, "class_definition")
+    body = None if owner is None else owner.child_by_field_name("body")
+    for each in [] if body is None else body.named_children:
+        function = (
+            each if each.type == "function_definition" else each.child_by_field_name("definition")
+        )
+        if function is None or text_of(function.child_by_field_name("name")) != "__init__":
+            continue
+        if "self.save_hyperparameters(" in "".join(text_of(function).split()):
+            return _parameter(function, name, place.on(name, _callers_of(function, place)))
+    raise NotApplicable(f"where {_short(node)} is set cannot be read from the source")
+
+
+def _callers_of(function: Node | None, place: Place) -> tuple[SourceFrame, ...]:
+    """The recorded calls of a constructor, when it is one of those that built the model."""
+    owner = None if function is None else ancestor(function, "class_definition")
+    if function is None or owner is None:
+        return ()
+    names_of = [text_of(each.child_by_field_name("name")) for each in (owner, function)]
+    for index, frame in enumerate(place.built):
+        if frame.qualname.split(".")[-2:] == names_of:
+            return place.built[index + 1 :]
+    return ()
 
 
 def _parameter(function: Node, name: str, place: Place) -> Literal:

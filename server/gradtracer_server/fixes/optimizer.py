@@ -48,7 +48,8 @@ class Construction:
 
     def place(self, context: FixContext) -> Place:
         """Where its arguments stand."""
-        return Place(self.path, self.source, self.callers, context.frames)
+        built = tuple(context.diagnosis.site.frames)
+        return Place(self.path, self.source, self.callers, context.frames, built=built)
 
 
 def construction(context: FixContext) -> Construction:

@@ -8,7 +8,13 @@ from tree_sitter import Node
 
 from gradtracer_server.exceptions import NotApplicable
 from gradtracer_server.fixes.calls import arguments, callee_name, text_of
-from gradtracer_server.fixes.insertion import indent_unit, line_break, line_indent
+from gradtracer_server.fixes.insertion import (
+    indent_of,
+    indent_unit,
+    insert,
+    line_break,
+    line_indent,
+)
 from gradtracer_server.fixes.literals import Place
 from gradtracer_server.fixes.optimizer import Construction
 from gradtracer_server.fixes.origins import bound_to
@@ -59,9 +65,32 @@ def group_of(
             continue
         if is_part(value, path, place, context):
             return group, None
-        if whole_model(value) is not None:
+        if _holder(value, path, place, context) is not None:
             shared = group
     return None, shared
+
+
+def _holder(value: Node, path: str, place: Place, context: FixContext) -> tuple[Node, str] | None:
+    """The model in the parameters of a group, and the path of the layer's owner that they are of.
+
+    `model.encoder.parameters()` holds `encoder.emb`; None where a layer is no part of them.
+    """
+    owner = whole_model(value)
+    if owner is None:
+        return None
+    if is_watched(owner, place, context, path):
+        return owner, ""
+    outer = path
+    while outer := outer.rpartition(".")[0]:
+        if is_part(value, outer, place, context):
+            root = owner
+            for _ in range(outer.count(".") + 1):
+                inner = root.child_by_field_name("object") or root.child_by_field_name("value")
+                if inner is None:
+                    return None
+                root = inner
+            return root, outer
+    return None
 
 
 def whole_model(value: Node) -> Node | None:
@@ -116,14 +145,7 @@ def split(
         )
     if not is_watched(owner, built.place(context), context, path):
         raise NotApplicable(f"whether {text_of(owner)} is the model that was watched is not known")
-    model = text_of(owner)
-    own = part(model, path)
-    if names_parameter(path):
-        given, others = f"[{own}]", f"p is not {own}"
-    else:
-        given = f"{own}.parameters()"
-        others = f"all(p is not q for q in {given})"
-    rest = f"[p for p in {model}.parameters() if {others}]"
+    given, rest = _parted(owner, text_of(owner), path)
     base = line_indent(built.source, value)
     inner = base + indent_unit(built.source)
     end = line_break(built.source)
@@ -132,6 +154,48 @@ def split(
         f'{end}{inner}{{"params": {rest}}},{end}{base}]'
     )
     return TextEdit(built.source.range_of(value), text)
+
+
+def split_group(
+    built: Construction, group: Node, path: str, setting: str, context: FixContext
+) -> list[TextEdit]:
+    """Edits that split a layer off a group that it shares: with the group's settings, but for one.
+
+    `setting`: what the layer's own group says otherwise, as `"lr": 1e-4`.
+    """
+    source, value = built.source, entry(group, "params")
+    holder = None if value is None else _holder(value, path, built.place(context), context)
+    whole = None if value is None else whole_model(value)
+    if value is None or holder is None or whole is None:
+        raise NotApplicable(
+            f"the group on line {group.start_point.row + 1} is not known to hold it"
+        )
+    given, rest = _parted(holder[0], text_of(whole), path)
+    key = setting.partition(":")[0].strip("\"' ")
+    settings = [
+        text_of(pair)
+        for pair in group.named_children
+        if pair.type == "pair"
+        and text_of(pair.child_by_field_name("key")).strip("\"'") not in ("params", key)
+    ]
+    said = ", ".join([f'"params": {given}', *settings, setting])
+    indent = indent_of(source, group)
+    after = ", " if indent is None else f",{line_break(source)}{indent}"
+    return [
+        insert(source, group.start_byte, f"{{{said}}}{after}"),
+        TextEdit(source.range_of(value), rest),
+    ]
+
+
+def _parted(model: Node, whole: str, path: str) -> tuple[str, str]:
+    """The parameters of a part of a model, and those of `whole` that are not of it."""
+    own = part(text_of(model), path)
+    if names_parameter(path):
+        given, others = f"[{own}]", f"p is not {own}"
+    else:
+        given = f"{own}.parameters()"
+        others = f"all(p is not q for q in {given})"
+    return given, f"[p for p in {whole}.parameters() if {others}]"
 
 
 def _short(node: Node) -> str:

@@ -16,6 +16,7 @@ SAFE = frozenset(
         "clip-gradients",
         "edit-booster-parameter",
         "enable-auto-fix",
+        "raise-learning-rate",
         "reduce-learning-rate",
         "reduce-weight-decay",
         "set-weight-decay",

@@ -165,6 +165,11 @@ def test_a_tower_with_a_fraction_of_the_rate_is_named(run: Run, optimizers, make
     assert diagnosis.evidence[0].statistic == "tower_pace_ratio"
     assert 30 < diagnosis.evidence[0].value < 300
     assert "(now 3e-05)" in diagnosis.action
+    offer = diagnosis.fixes[0]
+    assert offer.fix == "raise-learning-rate"
+    assert offer.parameters["parameters"] == "user_tower"
+    assert diagnosis.evidence[0].value * 3e-5 / 3 == pytest.approx(offer.parameters["lr"], rel=0.05)
+    assert diagnosis.related["optimizer"].frames
 
 
 def test_a_tower_that_no_gradient_reaches_is_named_and_why(run: Run):

@@ -206,7 +206,7 @@ def test_lightnings_self_is_the_model_where_its_class_sets_the_layer(bench: Benc
             "the optimizer is given chosen(model) on line 12; expected model.parameters()",
         ),
         (
-            "opt = Adam([{'params': model.parameters()}])",
+            "opt = Adam([{'params': other.parameters()}])",
             {"parameters": "item_emb.weight"},
             "do not name item_emb.weight",
         ),
@@ -221,7 +221,7 @@ def test_lightnings_self_is_the_model_where_its_class_sets_the_layer(bench: Benc
         (
             "opt = Adam(model.parameters(), lr=1e-2); s = OneCycleLR(opt, max_lr=1)",
             {},
-            "OneCycleLR on line 12 sets the learning rate: lower it there",
+            "OneCycleLR on line 12 sets the learning rate: change it there",
         ),
     ],
 )
