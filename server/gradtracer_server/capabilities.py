@@ -50,6 +50,8 @@ class ClientSupport:
     """The edit of a code action may come later, by `codeAction/resolve`."""
     document_changes: bool = False
     """Edits may name the version of the text they are for."""
+    change_annotations: bool = False
+    """Edits may say what they are for, and ask to be confirmed."""
     work_done_progress: bool = False
     """The server may open a progress report."""
     configuration: bool = False
@@ -99,6 +101,10 @@ class ClientSupport:
             document_changes=get_capability(
                 client, "workspace.workspace_edit.document_changes", False
             ),
+            change_annotations=get_capability(
+                client, "workspace.workspace_edit.change_annotation_support"
+            )
+            is not None,
             work_done_progress=get_capability(client, "window.work_done_progress", False),
             configuration=get_capability(client, "workspace.configuration", False),
             watches_files=get_capability(

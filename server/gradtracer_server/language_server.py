@@ -45,7 +45,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 QUICK_FIXES = types.CodeActionOptions(
-    code_action_kinds=[types.CodeActionKind.QuickFix, fix_all.KIND], resolve_provider=True
+    code_action_kinds=[
+        types.CodeActionKind.QuickFix,
+        types.CodeActionKind.RefactorRewrite,
+        fix_all.KIND,
+    ],
+    resolve_provider=True,
 )
 
 FEATURES: tuple[tuple[str, Callable[..., Any], Any], ...] = (

@@ -31,7 +31,10 @@ _Asked = tuple["Finding", list[types.Diagnostic]]
 def code_action(
     ls: GradTracerServer, params: types.CodeActionParams
 ) -> list[types.CodeAction] | None:
-    """Quick fixes; their edits come with `codeAction/resolve` where the client can ask for them."""
+    """Quick fixes, and as refactorings those of them that restructure the code.
+
+    Their edits come with `codeAction/resolve` where the client can ask for them.
+    """
     path = path_of(params.text_document.uri)
     if ls.session is None or path is None or not ls.support.code_action_literals:
         return None
@@ -39,18 +42,22 @@ def code_action(
         ls.session.settle()
         action = fix_all.fix_all(ls, path)
         return None if action is None else [action]
-    if not _wanted(params.context.only):
+    kind = _wanted(params.context.only)
+    if kind is None:
         return None
     ls.session.settle()
     found = _asked(ls, path, params)
     actions: list[types.CodeAction] = []
     for choice in _choices(ls, found):
-        action = _action(ls, choice)
+        if kind == types.CodeActionKind.RefactorRewrite and not choice.fix.rewrites:
+            continue
+        action = _action(ls, choice, kind)
         if action is not None:
             if choice.fix.name == SUPPRESS and len(found) > 1:
                 action.title = _naming_layers(choice, found)
             actions.append(action)
-    live = [(live_action(finding), asked) for finding, asked in found]
+    asking = found if kind == types.CodeActionKind.QuickFix else []
+    live = [(live_action(finding), asked) for finding, asked in asking]
     for action, asked in live:
         if action is not None:
             action.diagnostics = asked or None
@@ -100,13 +107,15 @@ def _naming_layers(choice: _Choice, found: list[_Asked]) -> str:
     return choice.fix.title.replace(type_, f"{type_} of {listed(layers)}", 1)
 
 
-def _action(ls: GradTracerServer, choice: _Choice) -> types.CodeAction | None:
+def _action(
+    ls: GradTracerServer, choice: _Choice, kind: types.CodeActionKind
+) -> types.CodeAction | None:
     finding, fix = choice.finding, choice.fix
     if fix.disabled_reason is not None and not ls.support.code_action_disabled:
         return None
     action = types.CodeAction(
         title=fix.title,
-        kind=types.CodeActionKind.QuickFix,
+        kind=kind,
         diagnostics=choice.asked or None,
         is_preferred=fix.preferred if ls.support.code_action_preferred else None,
     )
@@ -133,10 +142,13 @@ def _version(ls: GradTracerServer, finding: Finding) -> int | None:
     return ls.session.documents.version(finding.path)
 
 
-def _wanted(only: Sequence[str | types.CodeActionKind] | None) -> bool:
-    """Whether quick fixes are among the kinds asked for: a kind stands for its sub-kinds too."""
+def _wanted(only: Sequence[str | types.CodeActionKind] | None) -> types.CodeActionKind | None:
+    """The kind that is asked for: a kind stands for its sub-kinds too. Without any, quick fixes."""
     kinds = [kind.value if isinstance(kind, types.CodeActionKind) else kind for kind in only or []]
-    return not kinds or any(f"{LIVE}.".startswith(f"{kind}.") or not kind for kind in kinds)
+    if not kinds or any(not kind or f"{LIVE}.".startswith(f"{kind}.") for kind in kinds):
+        return types.CodeActionKind.QuickFix
+    rewrite = types.CodeActionKind.RefactorRewrite
+    return rewrite if any(f"{rewrite.value}.".startswith(f"{kind}.") for kind in kinds) else None
 
 
 def _asked(ls: GradTracerServer, path: Path, params: types.CodeActionParams) -> list[_Asked]:

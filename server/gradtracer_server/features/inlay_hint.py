@@ -28,22 +28,23 @@ def inlay_hint(ls: GradTracerServer, params: types.InlayHintParams) -> list[type
         return None
     session.settle()
     wanted = ls.units.range_from_client(source.lines, params.range)
-    texts: dict[Position, str] = {}
+    texts: dict[Position, tuple[str, str]] = {}
     for placed in session.layers_between(path, wanted):
         place = placed[0].frame.anchor.range
         if place is not None and (text := _of_layers(ls, placed)):
-            texts.setdefault(place.end, text)
+            texts.setdefault(place.end, (text, _about(placed)))
     if session.settings.inlay_hint_progress:
-        for place, text in _of_runs(ls, path):
+        for place, text, about in _of_runs(ls, path):
             if wanted.start <= place <= wanted.end:
-                texts.setdefault(place, text)
+                texts.setdefault(place, (text, about))
     return [
         types.InlayHint(
             position=ls.units.position_to_client(source.lines, place),
             label=text,
             padding_left=True,
+            tooltip=about,
         )
-        for place, text in sorted(texts.items())
+        for place, (text, about) in sorted(texts.items())
     ] or None
 
 
@@ -63,12 +64,25 @@ def _of_layers(ls: GradTracerServer, placed: Sequence[PlacedLayer]) -> str:
     return layers_hint(states, placed[0].run)
 
 
-def _of_runs(ls: GradTracerServer, path: Path) -> Iterator[tuple[Position, str]]:
-    """The runs that a call in the file began."""
+def _about(placed: Sequence[PlacedLayer]) -> str:
+    """Whose figures they are, and when they were measured."""
+    from gradtracer_server.render.card import layer_kind, run_status
+    from gradtracer_server.render.escape import clean
+    from gradtracer_server.render.numbers import listed
+
+    layers = [each.state.watched for each in placed]
+    kind = f": {layer_kind(layers[0])}" if len(layers) == 1 else ""
+    named = listed([clean(each.layer, 120) for each in layers])
+    return f"{named}{kind}\n{run_status(placed[0].run)}"
+
+
+def _of_runs(ls: GradTracerServer, path: Path) -> Iterator[tuple[Position, str, str]]:
+    """The runs that a call in the file began: where, the hint, and what it is about."""
+    from gradtracer_server.render.card import run_status
     from gradtracer_server.render.hint import run_hint
 
     assert ls.session is not None
     for run in ls.session.runs:
         frame = ls.session.watch_frame(run)
         if frame is not None and frame.path == path and frame.anchor.range is not None:
-            yield frame.anchor.range.end, run_hint(run)
+            yield frame.anchor.range.end, run_hint(run), run_status(run)

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 MAX_REPORTS = 8
 """A sweep of fifty trainings does not bury the status bar."""
+
+_MINUTE = 60.0
 REPORT_SECONDS = 0.25
 """The status bar changes no more often."""
 
@@ -113,15 +115,21 @@ def _title(run: Run) -> str:
 
 
 def _message(run: Run) -> str:
-    """`step 1,234/5,000 · loss 0.231 · 120 steps/s`."""
+    """`step 1,234/5,000 · loss 0.231 · 120 steps/s · 40 s left`."""
     from gradtracer_server.render.card import progress_parts
-    from gradtracer_server.render.numbers import count
+    from gradtracer_server.render.numbers import count, duration
 
     if run.progress is None:
         return "starting"
     total = run.progress.total_steps
     reached = f"{run.unit} {count(run.progress.step)}" + (f"/{count(total)}" if total else "")
-    return " · ".join([reached, *progress_parts(run)])
+    parts = [reached, *progress_parts(run)]
+    speed = run.progress.steps_per_second
+    if total and speed:
+        parts.append(f"{duration(max(total - run.progress.step, 0) / speed)} left")
+    elif run.started_at is not None and (gone := time.time() - run.started_at) >= _MINUTE:
+        parts.append(f"{duration(gone)} so far")
+    return " · ".join(parts)
 
 
 def _percentage(run: Run) -> int | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gradtracer_server.language_server import GradTracerServer
     from gradtracer_server.source.edits import TextEdit
 
+_ANNOTATION = "changes-the-model"
 SUPPRESS = "suppress"
 """Name of the fix that silences a finding."""
 
@@ -42,27 +43,47 @@ def workspace_edit(ls: GradTracerServer, fix: ProposedFix) -> types.WorkspaceEdi
     except ServerError as error:
         ls.log_to_client(f"{fix.title}: {error}")
         return None
-    return edit_of(ls, edits)
+    from gradtracer_server.fixes.safety import is_safe
+
+    return edit_of(ls, edits, "" if is_safe(fix) else fix.title)
 
 
-def edit_of(ls: GradTracerServer, edits: Mapping[Path, Sequence[TextEdit]]) -> types.WorkspaceEdit:
-    """Edits in the client's units, tied to the versions of its documents where it knows them."""
+def edit_of(
+    ls: GradTracerServer, edits: Mapping[Path, Sequence[TextEdit]], to_confirm: str = ""
+) -> types.WorkspaceEdit:
+    """Edits in the client's units, tied to the versions of its documents where it knows them.
+
+    `to_confirm`: what they do, when it changes the model: a client that can will ask first.
+    """
     session = ls.session
     assert session is not None
     if not ls.support.document_changes:
         return types.WorkspaceEdit(
             changes={ls.uri_of(path): _edits(ls, path, made) for path, made in edits.items()}
         )
+    annotation = None
+    if to_confirm and ls.support.change_annotations:
+        annotation = types.ChangeAnnotation(
+            label=to_confirm,
+            needs_confirmation=True,
+            description="changes the model: checkpoints of the present one may not load",
+        )
     return types.WorkspaceEdit(
+        change_annotations=None if annotation is None else {_ANNOTATION: annotation},
         document_changes=[
             types.TextDocumentEdit(
                 text_document=types.OptionalVersionedTextDocumentIdentifier(
                     uri=ls.uri_of(path), version=session.documents.version(path)
                 ),
-                edits=_edits(ls, path, made),
+                edits=[
+                    each
+                    if annotation is None
+                    else types.AnnotatedTextEdit(_ANNOTATION, each.range, each.new_text)
+                    for each in _edits(ls, path, made)
+                ],
             )
             for path, made in edits.items()
-        ]
+        ],
     )
 
 

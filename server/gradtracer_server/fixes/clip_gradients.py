@@ -58,7 +58,7 @@ def plan(context: FixContext) -> Plan:
         new.insert(0, f"{step.scaler}.unscale_({step.optimizer})")
     edits = [*clip.edits, before(source, step.statement, new)]
     title = f"Clip the gradient norm to {written(norm)} before the step on line {line}"
-    return Plan(title, {step.path: (source, edits)})
+    return Plan(title, {step.path: (source, edits)}, rewrites=True)
 
 
 def locate(context: FixContext) -> None:

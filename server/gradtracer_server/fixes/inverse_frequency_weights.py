@@ -72,7 +72,7 @@ def plan(context: FixContext) -> Plan:
     ]
     how = f"by the frequency of {column} to the power -{written(power)}"
     title = f"Draw examples {how} in the DataLoader on line {loader.line}"
-    return Plan(title, {loader.path: (source, edits)})
+    return Plan(title, {loader.path: (source, edits)}, rewrites=True)
 
 
 def locate(context: FixContext) -> None:

@@ -97,7 +97,8 @@ def planned(target: Target, verb: str, context: FixContext) -> Plan:
     else:
         edits = new_argument(built.source, built.passed, f"lr={lr}")
         title = f"Set lr to {lr} on line {built.line}"
-    return Plan(title, {built.path: (built.source, edits)})
+    groups_are_new = target.shared is not None or target.argument is not None
+    return Plan(title, {built.path: (built.source, edits)}, rewrites=groups_are_new)
 
 
 def find(context: FixContext, settled: Settled) -> Target:

@@ -45,6 +45,7 @@ def plan(context: FixContext) -> Plan:
     return Plan(
         f"Subtract log Q of {text_of(found.ids)} from the logits on line {line}",
         {path: (source, _corrected(source, logits, found))},
+        rewrites=True,
     )
 
 

@@ -41,8 +41,8 @@ class ProposedFix:
     """What it does, in a line."""
     edits: Callable[[], Edits]
     """Works the edits out. Raises `EditRefused` where the result would be broken."""
-    kind: str = "quickfix"
-    """Code action kind."""
+    rewrites: bool = False
+    """It adds structure to the code: a refactoring too, to who asks for one."""
     preferred: bool = False
     """The one to try first."""
     disabled_reason: str | None = None
@@ -57,6 +57,8 @@ class Plan:
     """What it does, in a line."""
     changes: dict[Path, tuple[SourceText, list[TextEdit]]]
     """By file, its text and the edits of it."""
+    rewrites: bool = False
+    """It adds structure to the code, where others set a value that stands there."""
 
 
 class Fix(Protocol):

@@ -110,7 +110,13 @@ def _propose(context: FixContext, offer: FixOffer) -> ProposedFix:
         plan = fix.plan(replace(context, offer=offer))
     except NotApplicable as reason:
         return ProposedFix(fix.NAME, fix.TITLE, dict, disabled_reason=str(reason))
-    return ProposedFix(fix.NAME, plan.title, lambda: _verified(plan), preferred=offer.preferred)
+    return ProposedFix(
+        fix.NAME,
+        plan.title,
+        lambda: _verified(plan),
+        rewrites=plan.rewrites,
+        preferred=offer.preferred,
+    )
 
 
 def _verified(plan: Plan) -> Edits:

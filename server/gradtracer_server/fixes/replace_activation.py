@@ -50,7 +50,9 @@ def plan(context: FixContext) -> Plan:
     edits = _replaced(found, to)
     line = found.node.start_point.row + 1
     return Plan(
-        f"Replace the ReLU on line {line} by {to.module}", {found.path: (found.source, edits)}
+        f"Replace the ReLU on line {line} by {to.module}",
+        {found.path: (found.source, edits)},
+        rewrites=True,
     )
 
 

@@ -55,7 +55,7 @@ def plan(context: FixContext) -> Plan:
         edits.extend(own)
     else:
         changes[found.path] = (found.source, own)
-    return Plan(f"Set sparse=True on line {found.line}, {title}", changes)
+    return Plan(f"Set sparse=True on line {found.line}, {title}", changes, rewrites=True)
 
 
 def locate(context: FixContext) -> None:

@@ -54,6 +54,16 @@ def p_value(value: float) -> str:
     return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
 
 
+def duration(seconds: float) -> str:
+    """A time to come or gone by, no finer than one would say it: `40 s`, `3 min`, `2 h 5 min`."""
+    if not math.isfinite(seconds):
+        return "not finite"
+    if seconds < 60:
+        return f"{10 * math.ceil(max(seconds, 1) / 10)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min"
+
+
 def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     shown = ", ".join(names[:NAMED])

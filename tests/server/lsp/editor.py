@@ -89,7 +89,10 @@ def capabilities(
             ),
             workspace_folders=True,
             workspace_edit=types.WorkspaceEditClientCapabilities(
-                document_changes=can("document_changes")
+                document_changes=can("document_changes"),
+                change_annotation_support=types.ChangeAnnotationsSupportOptions()
+                if can("change_annotations")
+                else None,
             ),
             apply_edit=can("applies_edits"),
             text_document_content=types.TextDocumentContentClientCapabilities()
@@ -132,6 +135,7 @@ ABILITIES = (
     "code_action_resolve",
     "configuration",
     "document_changes",
+    "change_annotations",
     "watches_files",
     "work_done_progress",
 )
@@ -401,12 +405,16 @@ class Editor:
     def apply(self, edit: types.WorkspaceEdit | None) -> None:
         """Make an edit in the buffers and tell the server."""
         assert edit is not None
-        changes = dict(edit.changes or {})
+        changes: dict[str, Any] = dict(edit.changes or {})
         for change in edit.document_changes or []:
             assert isinstance(change, types.TextDocumentEdit)
             uri = change.text_document.uri
             assert change.text_document.version == self.versions.get(uri)
-            changes[uri] = [each for each in change.edits if isinstance(each, types.TextEdit)]
+            changes[uri] = [
+                each
+                for each in change.edits
+                if isinstance(each, types.TextEdit | types.AnnotatedTextEdit)
+            ]
         for uri, edits in changes.items():
             self._apply(uri, list(edits))
 

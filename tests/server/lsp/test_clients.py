@@ -1,13 +1,22 @@
-"""Every client works: with one ability missing, and with the abilities real editors declare."""
+"""Every client works: with one ability missing, and with the abilities real editors declare.
+
+`clients/` holds what pytest-lsp does not: Helix's, from `helix-lsp/src/client.rs` at the commit
+that the file names, and what VS Code's language client 11.0.0 computes, which our extension has.
+"""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 from lsp.editor import ABILITIES, Editor, capabilities
 from lsprotocol import types
+from pygls.protocol import default_converter
 from pytest_lsp import client_capabilities
 from run_factory import RunFactory, RunWriter, statement_of
 
+RECORDED = sorted((Path(__file__).parent / "clients").glob("*.json"))
 CLIENTS = ("neovim@v0.11", "neovim@v0.6", "visual-studio-code", "emacs")
 
 
@@ -53,4 +62,17 @@ async def test_a_real_editor_is_served(
     editor: Editor, project: RunFactory, live_run: RunWriter, name: str
 ) -> None:
     await editor.start(project.root, client_capabilities(name))
+    await use(editor, project, live_run)
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda path: path.stem)
+async def test_an_editor_of_today_is_served(
+    editor: Editor, project: RunFactory, live_run: RunWriter, recorded: Path
+) -> None:
+    told = json.loads(recorded.read_text(encoding="utf-8"))
+    client = default_converter().structure(told["capabilities"], types.ClientCapabilities)
+    await editor.start(project.root, client)
+    assert editor.answer is not None
+    encoding = editor.answer.capabilities.position_encoding
+    assert encoding == told["capabilities"]["general"]["positionEncodings"][0]
     await use(editor, project, live_run)

@@ -298,3 +298,58 @@ def test_what_a_live_run_is_asked_is_a_command_and_no_edit(
     live_run.end()
     (ended,) = survey([project.root]).findings[:1]
     assert live_action(ended) is None
+
+
+SLOWER = FixOffer(
+    fix="reduce-learning-rate",
+    parameters={"lr": 1e-4, "measured_lr": 1e-3, "parameters": "item_emb.weight"},
+)
+
+
+async def test_a_fix_that_restructures_the_code_is_a_refactoring_to_who_asks_for_one(
+    editor: Editor, project: RunFactory
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    related = {"watch": project.watch_site()}
+    run.diagnose("DEAD_EMBEDDINGS", "item_emb", fixes=[SLOWER], related=related)
+    run.end()
+    await editor.start(project.root)
+    editor.open(project.script)
+    [found] = await editor.codes(project.script, "DEAD_EMBEDDINGS")
+    here = found.range
+    for kinds in (["refactor"], ["refactor.rewrite"]):
+        [action] = await editor.actions(project.script, [], where=here, only=[*kinds])
+        assert action.kind == types.CodeActionKind.RefactorRewrite
+        assert action.title == "Give item_emb.weight a parameter group of its own with lr=0.0001"
+    assert await editor.actions(project.script, [], where=here, only=["refactor.inline"]) == []
+    titles = [each.title for each in await editor.actions(project.script, [found])]
+    assert action.title in titles
+    editor.apply((await editor.resolve(action)).edit)
+    assert (
+        '{"params": [model.item_emb.weight], "lr": 0.0001}'
+        in (editor.texts[project.script.as_uri()])
+    )
+
+
+async def test_an_edit_that_changes_the_model_is_to_be_confirmed_and_no_other(
+    editor: Editor, project: RunFactory
+) -> None:
+    found = await ready(editor, project)
+    actions = await editor.actions(project.script, [found])
+    narrow = (await editor.resolve(titled(actions, "24"))).edit
+    assert narrow is not None
+    [annotation] = (narrow.change_annotations or {}).values()
+    assert annotation.needs_confirmation
+    assert annotation.label == titled(actions, "24").title
+    named = {
+        edit.annotation_id
+        for change in narrow.document_changes or []
+        if isinstance(change, types.TextDocumentEdit)
+        for edit in change.edits
+        if isinstance(edit, types.AnnotatedTextEdit)
+    }
+    assert named == set(narrow.change_annotations or {})
+    safe = (await editor.resolve(titled(actions, "auto_fix"))).edit
+    assert safe is not None
+    assert safe.change_annotations is None

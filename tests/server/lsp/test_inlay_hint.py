@@ -117,3 +117,23 @@ async def test_a_file_without_layers_has_none(editor: Editor, project: RunFactor
     for uri in (other.as_uri(), "untitled:one"):
         params = types.InlayHintParams(types.TextDocumentIdentifier(uri), whole)
         assert await editor.client.text_document_inlay_hint_async(params) is None
+
+
+async def test_a_hint_says_whose_figures_it_shows_and_of_which_run(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    await ready(editor, project)
+    line = editor.place_of(project.script, "self.item_emb").line
+    found = await editor.client.text_document_inlay_hint_async(
+        types.InlayHintParams(
+            types.TextDocumentIdentifier(project.script.as_uri()),
+            types.Range(types.Position(line, 0), types.Position(line, 0)),
+        )
+    )
+    assert found is not None
+    assert isinstance(found[0].tooltip, str)
+    layer, run = found[0].tooltip.splitlines()
+    assert layer.startswith("item_emb: Embedding 1,000 × 64")
+    assert run.startswith("Run of ")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
 from lsp.editor import Editor, capabilities
 from lsprotocol import types
 from run_factory import RunFactory, RunWriter
@@ -20,7 +23,7 @@ async def test_a_live_training_reports_begins_and_ends(
     begun = reports(editor)[0]
     assert isinstance(begun, types.WorkDoneProgressBegin)
     assert begun.title == "Training train.py"
-    assert begun.message == "step 1,234/5,000 · loss 0.420 · 50 steps/s"
+    assert begun.message == "step 1,234/5,000 · loss 0.420 · 50 steps/s · 1 min left"
     assert begun.percentage == 24
     assert not begun.cancellable
 
@@ -45,6 +48,20 @@ async def test_without_a_known_total_there_is_no_percentage(
     begun = reports(editor)[0]
     assert begun.percentage is None
     assert begun.message == "step 7 · loss 0.420 · 50 steps/s"
+
+
+async def test_a_long_training_without_a_known_total_says_how_long_it_has_been(
+    editor: Editor, project: RunFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.time() - 2 * 3600 - 5 * 60
+    monkeypatch.setattr("run_factory.time.time", lambda: began)
+    run = project.start()
+    monkeypatch.undo()
+    run.watch_layers()
+    run.progress(step=7, total_steps=None)
+    await editor.start(project.root)
+    await editor.until(lambda: reports(editor))
+    assert reports(editor)[0].message == "step 7 · loss 0.420 · 50 steps/s · 2 h 5 min so far"
 
 
 async def test_a_run_that_is_over_has_no_report(editor: Editor, project: RunFactory) -> None:
