@@ -32,6 +32,18 @@ class BoundedProtocol(LanguageServerProtocol):
             workspace.text_document_content = options
         return answer
 
+    @lsp_method(types.SHUTDOWN)
+    def lsp_shutdown(self, *args: Any) -> Generator[Any, Any, None]:
+        """Cancel what is under way, of a copy: each that is cancelled is forgotten at once."""
+        handler = self.fm.features.get(types.SHUTDOWN)
+        if handler is not None:
+            yield handler, args, None
+        this = self.msg_id
+        for msg_id, future in list(self._request_futures.items()):
+            if msg_id != this and not future.done():
+                future.cancel()
+        self._shutdown = True
+
     def _execute_handler(
         self,
         msg_id: str | int,

@@ -140,9 +140,20 @@ def _swap(changes: Sequence[Change], pending: dict[Path, Path]) -> Outcome:
             done.append(change)
     except OSError:
         for change in done:
-            change.path.write_bytes(change.before)
+            _take_back(change)
         raise
     return Outcome("applied")
+
+
+def _take_back(change: Change) -> None:
+    """Restore a file, unless somebody has written it, or is about to, since it was put in place."""
+    with contextlib.suppress(OSError):
+        old = _written_beside(change.path, change.before)
+        try:
+            if _content(change.path) == change.after:
+                os.replace(old, change.path)  # noqa: PTH105 - atomic, over a file
+        finally:
+            old.unlink(missing_ok=True)
 
 
 def _written_beside(path: Path, content: bytes) -> Path:
@@ -154,8 +165,7 @@ def _written_beside(path: Path, content: bytes) -> Path:
     except FileExistsError:
         if not _abandoned(new):
             raise
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, flags, 0o600)
+        descriptor = _taken_over(new, flags)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -170,6 +180,22 @@ def _written_beside(path: Path, content: bytes) -> Path:
         new.unlink(missing_ok=True)
         raise
     return new
+
+
+def _taken_over(lock: Path, flags: int) -> int:
+    """The abandoned lock as one's own; of several who find it, one gets it.
+
+    Who finds it looks again when nobody else can be taking it over: what was abandoned a moment ago
+    may be another's by now.
+    """
+    turn = lock.with_name(f"{lock.name}.turn")
+    os.close(os.open(turn, flags, 0o600))
+    try:
+        if _abandoned(lock):
+            lock.unlink(missing_ok=True)
+        return os.open(lock, flags, 0o600)
+    finally:
+        turn.unlink(missing_ok=True)
 
 
 def _abandoned(lock: Path) -> bool:

@@ -112,6 +112,64 @@ def test_somebody_elses_writing_is_a_conflict_until_it_is_abandoned(file: Path) 
     assert apply_changes(insertion(file, "# new")).state == "applied"
 
 
+def test_of_two_who_find_an_abandoned_lock_one_gets_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other had seen it abandoned before the first took it over: it must look again."""
+    lock = lock_path(file)
+    lock.write_text("half")
+    long_ago = time.time() - ABANDONED_SECONDS - 1
+    os.utime(lock, (long_ago, long_ago))
+    seen = application._abandoned
+    second: list[Outcome] = []
+
+    def abandoned(path: Path) -> bool:
+        found = seen(path)
+        if not second:
+            second.append(Outcome("stale"))
+            second.append(apply_changes(insertion(file, "# second")))
+        return found
+
+    monkeypatch.setattr(application, "_abandoned", abandoned)
+    first = apply_changes(insertion(file, "# first"))
+    assert second[1].state == "applied"
+    assert first.state == "conflict"
+    assert file.read_text() == "# second\nx = 1\n"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_lock_that_was_taken_over_meanwhile_is_left_to_its_holder(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = lock_path(file)
+    lock.write_text("half")
+    answers = iter([True, False])
+    monkeypatch.setattr(application, "_abandoned", lambda _: next(answers))
+    assert apply_changes(insertion(file, "# new")).state == "conflict"
+    assert lock.read_text() == "half"
+    assert sorted(file.parent.iterdir()) == sorted([file, lock])
+
+
+def test_what_somebody_wrote_since_is_not_taken_back(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = file.with_name("a.py")
+    other.write_text("y = 1\n")
+    changes = [*insertion(other, "# new"), *insertion(file, "# new")]
+    replace = os.replace
+
+    def fail(source: Path, target: Path) -> None:
+        if target == file:
+            other.write_text("y = 2\n")
+            raise OSError(28, "No space left on device", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(application.os, "replace", fail)
+    assert apply_changes(changes).state == "conflict"
+    assert other.read_text() == "y = 2\n"
+    assert sorted(file.parent.iterdir()) == [other, file]
+
+
 def test_several_files_are_written_all_or_none(file: Path) -> None:
     other = file.with_name("other.py")
     other.write_text("y = 1\n")

@@ -56,3 +56,31 @@ async def test_no_future_is_kept_for_an_edit() -> None:
 async def test_the_protocol_it_improves_keeps_them() -> None:
     if await futures_kept(LanguageServerProtocol) == 0:
         pytest.fail("pygls forgets its futures by now: BoundedProtocol can go")
+
+
+async def test_shutdown_cancels_everything_that_is_under_way() -> None:
+    server = LanguageServer("test", "1", protocol_cls=BoundedProtocol)
+    answers: list[bytes] = []
+    sink = Sink()
+    sink.write = answers.append  # type: ignore[method-assign]
+    server.protocol.set_writer(sink)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
+    async def opened(params: types.DidOpenTextDocumentParams) -> None:
+        await asyncio.Event().wait()
+
+    def tell(message: Any) -> None:
+        server.protocol.handle_message(message)
+
+    capabilities = types.ClientCapabilities()
+    tell(types.InitializeRequest(1, types.InitializeParams(capabilities=capabilities)))
+    for _ in range(3):
+        document = types.TextDocumentItem(URI, "python", 1, "a = 1\n")
+        tell(types.DidOpenTextDocumentNotification(types.DidOpenTextDocumentParams(document)))
+    await asyncio.sleep(0)
+    tell(types.ShutdownRequest(2))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert b'"id":2' in answers[-1].replace(b" ", b"")
+    assert b'"error"' not in answers[-1]
+    assert server.protocol._request_futures == {}
