@@ -18,6 +18,7 @@ from torch import nn
 
 from gradtracer.analyzers.embedding import EmbeddingTracker
 from gradtracer.analyzers.flow import FlowTracker
+from gradtracer.compression.announcing import Announcer
 from gradtracer.compression.candidates import (
     Candidate,
     CandidateMaker,
@@ -34,10 +35,7 @@ from gradtracer.compression.solver import Choice, front, least_damage
 from gradtracer.compression.wording import reason_for
 from gradtracer.exceptions import UsageError
 from gradtracer.run import Run
-from gradtracer_schemas import MAX_FRAME_BYTES, LayerRecipe, Recipe, RecipeEvent, RecipePoint
-
-_EVENT_BYTES = MAX_FRAME_BYTES // 2
-"""Longest recipe that goes into an event whole."""
+from gradtracer_schemas import LayerRecipe, Recipe, RecipePoint
 
 
 class RecipeGenerator:
@@ -107,6 +105,7 @@ class RecipeGenerator:
         self._confidence = confidence
         self._metric = metric or getattr(evaluate, "__name__", "").strip("<>")
         self._measurements = measurements
+        self._announcer: Announcer | None = None
         self._before: NDArray[np.float64] | None = None
         self._fixed = 0
 
@@ -123,8 +122,7 @@ class RecipeGenerator:
         finally:
             self.model.train(training)
         self.recipe = recipe
-        if isinstance(self.run, Run):
-            self.run.emit(RecipeEvent, for_event(recipe))
+        self._announce()
         return recipe
 
     def export_json(self, path: Path | str = RECIPE_NAME) -> Path:
@@ -140,9 +138,15 @@ class RecipeGenerator:
         name = path.relative_to(root).as_posix() if inside and root else path.name
         self.recipe = msgspec.structs.replace(recipe, path=name)
         write_recipe(path, self.recipe)
-        if isinstance(self.run, Run):
-            self.run.emit(RecipeEvent, for_event(self.recipe))
+        self._announce()
         return path
+
+    def _announce(self) -> None:
+        """Tell the run, where there is one, what was found."""
+        if self._announcer is None and isinstance(self.run, Run):
+            self._announcer = Announcer(self.run, self._trackers)
+        if self._announcer is not None and self.recipe is not None:
+            self._announcer.tell(self.recipe, 1 if self._before is None else len(self._before))
 
     def _generate(self) -> Recipe:
         if self.evaluate is not None:
@@ -294,30 +298,6 @@ class RecipeGenerator:
         with torch.no_grad():
             after = values_of(self.evaluate, simulated(self.model, recipe))
         return compare(self._before, after, self._confidence)
-
-
-def for_event(recipe: Recipe) -> Recipe:
-    """The recipe, or as much of it as an event can carry."""
-    if len(msgspec.json.encode(recipe)) <= _EVENT_BYTES:
-        return recipe
-    recipe = msgspec.structs.replace(recipe, front=[])
-    if len(msgspec.json.encode(recipe)) <= _EVENT_BYTES:
-        return recipe
-    layers = {name: entry and _without_bitmaps(entry) for name, entry in recipe.layers.items()}
-    return msgspec.structs.replace(recipe, layers=layers)
-
-
-def _without_bitmaps(entry: LayerRecipe) -> LayerRecipe:
-    def counted(rows: Any) -> Any:
-        return None if rows is None else msgspec.structs.replace(rows, bitmap="")
-
-    return msgspec.structs.replace(
-        entry,
-        tiers=[msgspec.structs.replace(each, rows=counted(each.rows)) for each in entry.tiers],
-        dropped=counted(entry.dropped),
-        kept_units=counted(entry.kept_units),
-        kept_inputs=counted(entry.kept_inputs),
-    )
 
 
 def _layers(units: Sequence[Unit], choice: Choice) -> dict[str, LayerRecipe]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 import gradtracer
+from gradtracer.compression.announcing import for_event
 from gradtracer.compression.dot_products import dot_products
 from gradtracer.compression.quality import compare, values_of
 from gradtracer.compression.recipe_file import read_recipe
-from gradtracer.compression.recipe_generator import RecipeGenerator, for_event
+from gradtracer.compression.recipe_generator import RecipeGenerator
 from gradtracer.compression.row_set import unpack_rows
 from gradtracer.compression.simulation import simulated
 from gradtracer.exceptions import UsageError
@@ -184,6 +186,37 @@ def test_a_run_gives_look_ups_and_gradients_and_gets_the_recipe(tmp_path: Path) 
     run.finish()
     journal = next(tmp_path.rglob("events.jsonl")).read_text()
     assert '"kind":"recipe"' in journal
+
+
+def test_a_run_is_told_of_the_layers_that_become_smaller(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Scores()
+    run = gradtracer.watch(model, folder=str(tmp_path))
+    with torch.no_grad():
+        model(torch.arange(64), torch.arange(64))
+    generator = RecipeGenerator(run, agreement, floor=0.98, model=model, metric="agreement")
+    recipe = generator.generate()
+    generator.export_json(tmp_path / "gradtracer_recipe.json")
+    RecipeGenerator(run, model=model).generate()
+    run.finish()
+    lines = next(tmp_path.rglob("events.jsonl")).read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    told = [each for each in events if each["body"].get("type") == "COMPRESSIBLE"]
+    smaller = {name for name, entry in recipe.layers.items() if entry and smaller_by(entry)}
+    assert {each["body"]["layer"] for each in told} == smaller >= {"user", "item"}
+    assert [each["kind"] for each in told if each["body"]["layer"] == "item"] == [
+        "diagnosis_raised",
+        "diagnosis_updated",
+    ]
+    first, last = (each["body"] for each in told if each["body"]["layer"] == "item")
+    assert first["fixes"][0]["parameters"] == {"path": ""}
+    assert last["fixes"][0]["parameters"] == {"path": "gradtracer_recipe.json"}
+    assert last["evidence"][0]["n"] == USERS
+    assert last["site"]["frames"], "it stands on the line that defines the table"
+
+
+def smaller_by(entry: LayerRecipe) -> int:
+    return max(0, (entry.bytes_before or 0) - (entry.bytes_after or 0))
 
 
 def test_a_recipe_too_long_for_an_event_leaves_out_the_front_and_then_the_bitmaps() -> None:
