@@ -11,7 +11,7 @@ with each user's rank, and a plot. `--search` tunes the baselines anew.
 
 Arms: `off`; `average` of the embedding rows over steps, and the same served only where validation
 prefers it (`gated`); `auto_fix`, as it comes and on all rows; `proposed`, the training edits that
-the diagnoses prefer, really made, up to three times in succession, and the best of them by
+the diagnoses prefer, really made, up to twice in succession, and the best of them by
 validation (`gated`); `original`, the auto_fix of gradtracer 0.9.0.
 """
 

@@ -14,7 +14,7 @@ from validation.proposals import proposed
 from validation.training import Kept, train
 from validation.watchers import TableAverages, Watched, holding, interventions
 
-ROUNDS = 3
+ROUNDS = 2
 """Trainings that may follow one another, each with what the last one's diagnoses propose."""
 
 Record = dict[str, Any]

@@ -6,6 +6,7 @@ with one seed see the same examples in the same order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -33,8 +34,19 @@ class Recommender(nn.Module):
             made.weight[0] = 0
         return made
 
-    def batches(self, g: torch.Generator) -> Iterator[Tensor]:
+    def examples(self) -> Tensor:
+        """What an epoch goes through once."""
         raise NotImplementedError
+
+    def batches(self, g: torch.Generator) -> Iterator[Tensor]:
+        """An epoch's, in an order drawn from `g`."""
+        examples = self.examples()
+        yield from examples[torch.randperm(len(examples), generator=g)].split(self.batch)
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return math.ceil(len(self.examples()) / self.batch)
 
     def loss(self, batch: Tensor, g: torch.Generator) -> Tensor:
         raise NotImplementedError
@@ -57,8 +69,8 @@ class Factorization(Recommender):
         self.user_emb = self.table(films.num_users, dim)
         self.item_emb = self.table(films.num_items, dim)
 
-    def batches(self, g: torch.Generator) -> Iterator[Tensor]:
-        yield from self.pairs[torch.randperm(len(self.pairs), generator=g)].split(self.batch)
+    def examples(self) -> Tensor:
+        return self.pairs
 
     def logits(self, batch: Tensor, g: torch.Generator) -> Tensor:
         """`[b, 1 + negatives]`, the film that was met first."""
@@ -109,8 +121,8 @@ class TwoTower(Recommender):
         frequency = torch.bincount(items, minlength=films.num_items).clamp_min(1) / len(items)
         self.log_q = frequency.log()
 
-    def batches(self, g: torch.Generator) -> Iterator[Tensor]:
-        yield from self.pairs[torch.randperm(len(self.pairs), generator=g)].split(self.batch)
+    def examples(self) -> Tensor:
+        return self.pairs
 
     def users(self, ids: Tensor, met: Tensor) -> Tensor:
         known = (met > 0).sum(dim=1, keepdim=True).clamp_min(1)
@@ -179,8 +191,8 @@ class Sequential(Recommender):
                 pieces.append(F.pad(piece, (self.length + 1 - len(piece), 0)))
         return torch.stack(pieces), last
 
-    def batches(self, g: torch.Generator) -> Iterator[Tensor]:
-        yield from self.pieces[torch.randperm(len(self.pieces), generator=g)].split(self.batch)
+    def examples(self) -> Tensor:
+        return self.pieces
 
     def states(self, items: Tensor) -> Tensor:
         """`[b, length, dim]`."""

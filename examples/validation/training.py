@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from validation.films import Films
 from validation.models import MODELS, Recommender
@@ -59,8 +59,8 @@ def train(
     films: Films,
     seed: int,
     *,
-    watch: Callable[[nn.Module, torch.optim.Optimizer, Plan], Watcher] | None = None,
-    average: Callable[[nn.Module], Averaging] | None = None,
+    watch: Callable[[Recommender, torch.optim.Optimizer, Plan], Watcher] | None = None,
+    average: Callable[[Recommender], Averaging] | None = None,
 ) -> Outcome:
     """Train and evaluate `plan`."""
     started = time.perf_counter()

@@ -20,6 +20,7 @@ from gradtracer_schemas import (
     ProbeFaultEvent,
     decode_event,
 )
+from validation.models import Recommender
 from validation.plans import Plan
 
 
@@ -32,12 +33,13 @@ class Watched:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan, **settings: Any
+        self, model: Recommender, optimizer: torch.optim.Optimizer, plan: Plan, **settings: Any
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self._run = gradtracer.watch(
             model,
             optimizer=optimizer,
+            total_steps=plan.epochs * model.steps,
             track_interval=1,
             folder=self._folder.name,
             publish=False,

@@ -74,6 +74,27 @@ def test_preferred_training_edits_are_applied_the_surer_first() -> None:
     ]
 
 
+def test_decay_and_length_are_applied_together() -> None:
+    decay = {"weight_decay": 0.2, "measured_decay": 0.0, "optimizer": "AdamW"}
+    plan, told = proposed(
+        SHORT,
+        [
+            diagnosis(
+                "MISSING_REGULARIZATION",
+                0.99,
+                FixOffer(fix="set-weight-decay", parameters=decay, preferred=True),
+            ),
+            diagnosis(
+                "UNDERTRAINED",
+                0.96,
+                FixOffer(fix="train-longer", parameters={"factor": 2}, preferred=True),
+            ),
+        ],
+    )
+    assert plan == replace(SHORT, optimizer="AdamW", weight_decay=0.2, epochs=4)
+    assert len(told) == 2
+
+
 @pytest.mark.parametrize(
     "offer",
     [
