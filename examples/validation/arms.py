@@ -93,6 +93,7 @@ def _proposed(plan: Plan, films: Films, seed: int) -> dict[str, Record]:
 GROUPS: dict[tuple[str, ...], Callable[[Plan, Films, int], dict[str, Record]]] = {
     ("off", "average", "average, gated"): _off,
     ("auto_fix",): partial(_auto_fix, "auto_fix"),
+    ("auto_fix, all rows",): partial(_auto_fix, "auto_fix, all rows", auto_fix_rows="all"),
     ("proposed", "proposed, gated"): _proposed,
 }
 """Arms that share a training."""

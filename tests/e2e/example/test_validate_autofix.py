@@ -11,11 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import movielens
 import validate_autofix
-from gradtracer_schemas import Diagnosis, Evidence, FixOffer, SourceSite
+from gradtracer_schemas import (
+    Diagnosis,
+    DiagnosisCleared,
+    DiagnosisClearedEvent,
+    DiagnosisRaisedEvent,
+    DiagnosisUpdatedEvent,
+    Evidence,
+    FixOffer,
+    Intervention,
+    InterventionEvent,
+    SourceSite,
+)
 from validation import films
 from validation.arms import ARMS, GROUPS
 from validation.plans import Plan
@@ -109,18 +121,55 @@ def test_other_offers_leave_the_plan_alone(offer: FixOffer) -> None:
     assert proposed(SHORT, [diagnosis("EXPLODING_UPDATES", 0.99, offer)]) == (SHORT, [])
 
 
-def test_what_a_journal_says_of_a_training_is_read_back() -> None:
+def event(kind: type[Any], body: Any, seq: int) -> Any:
+    return kind(protocol="1", run="r", rank=0, seq=seq, step=seq, time=0.0, body=body)
+
+
+def test_what_holds_at_the_end_was_raised_and_not_cleared() -> None:
+    one, two = diagnosis("STAGNATION", 0.9), diagnosis("UNDERTRAINED", 0.9)
+    surer = diagnosis("UNDERTRAINED", 0.95)
+    events = [
+        event(DiagnosisRaisedEvent, one, 0),
+        event(DiagnosisRaisedEvent, two, 1),
+        event(DiagnosisClearedEvent, DiagnosisCleared(id=one.id, reason="r"), 2),
+        event(DiagnosisUpdatedEvent, surer, 3),
+    ]
+    assert holding(events) == [surer]
+    assert holding(events[:2]) == [one, two]
+
+
+def test_interventions_are_counted() -> None:
+    acts = Intervention(
+        layer="item_emb",
+        action="shrink-updates",
+        rows=7,
+        held_out=2,
+        holdout=0.2,
+        seed=0,
+        mean_scale=0.4,
+        reason="r",
+    )
+    stops = msgspec.structs.replace(acts, action="stop", rows=0, mean_scale=1.0)
+    waits = msgspec.structs.replace(stops, action="wait")
+    told = [event(InterventionEvent, body, 0) for body in (waits, acts, stops)]
+    assert interventions(told) == {"acted": 1, "stopped": 1, "rows": 7, "scale": 0.4}
+    assert interventions([]) == {"acted": 0, "stopped": 0, "rows": 0, "scale": 1.0}
+
+
+def test_a_part_of_the_probe_that_failed_ends_the_arm(monkeypatch: pytest.MonkeyPatch) -> None:
     watched: list[Watched] = []
 
     def watch(*arguments: Any) -> Watched:
-        watched.append(Watched(*arguments, auto_fix=True))
+        watched.append(Watched(*arguments))
         return watched[0]
 
+    def fail(*_: Any) -> None:
+        raise ValueError("planted")
+
+    monkeypatch.setattr("gradtracer.analyzers.table_observer.TableObserver.before_step", fail)
     train(SHORT, TINY, 0, watch=watch)
-    events = watched[0].finish()
-    assert {each.type for each in holding(events)} >= {"ZOMBIE_EMBEDDINGS"}
-    assert interventions(events)["rows"] >= 1
-    assert interventions([]) == {"acted": 0, "stopped": 0, "rows": 0, "scale": 1.0}
+    with pytest.raises(RuntimeError, match="following the gradient"):
+        watched[0].finish()
 
 
 def test_the_gate_serves_what_validation_prefers() -> None:
