@@ -65,6 +65,7 @@ OFFERS: dict[str, dict[str, Any]] = {
     "enable-auto-fix": {},
     "inverse-frequency-weights": {"power": 0.5},
     "log-q-correction": {},
+    "raise-learning-rate": {"lr": 10.0},
     "reduce-embedding-dim": {"embedding_dim": 4},
     "reduce-learning-rate": {"lr": 1e-6},
     "reduce-weight-decay": {"weight_decay": 0.0},

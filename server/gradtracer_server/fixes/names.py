@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tree_sitter import Node
 
@@ -25,9 +26,17 @@ def bindings(scope: Node, name: str) -> list[Node | None]:
 
     `scope` is a module, a function or a class. What is nested in it has names of its own.
     """
+    return list(_bindings(scope, name))
+
+
+# All findings of a text ask for the same few names. A node keeps its tree alive: few are kept.
+@lru_cache(maxsize=16)
+def _bindings(scope: Node, name: str) -> tuple[Node | None, ...]:
     found: list[Node | None] = []
     body = scope.child_by_field_name("body") or scope
-    pending = list(reversed(body.named_children))
+    written = name.encode("utf-8", "surrogatepass")
+    inside = [each for each in body.named_children if each.type != "comment"]
+    pending = [each for each in reversed(inside) if written in (each.text or b"")]
     while pending:
         node = pending.pop()
         kind = node.type
@@ -47,7 +56,7 @@ def bindings(scope: Node, name: str) -> list[Node | None]:
         elif kind in _BINDS_ALL_INSIDE:
             found.extend([None] * _mentions(node, name))
         pending.extend(reversed(node.named_children))
-    return found
+    return tuple(found)
 
 
 def bound_by_expression(node: Node, name: str) -> bool:
