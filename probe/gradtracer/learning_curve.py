@@ -42,6 +42,16 @@ class Curve(NamedTuple):
         return -self.values if self.higher_is_better else self.values
 
 
+class NotNumbers(NamedTuple):
+    """Values told that are infinite or undefined."""
+
+    times: int
+    of: int
+    """Values kept of those told."""
+    step: int
+    """Optimizer steps done at the first of them."""
+
+
 class Told:
     """One series. `add` is for the training thread, `curve` for the reporting thread."""
 
@@ -62,13 +72,7 @@ class Told:
 
     def curve(self, name: str, *, higher_is_better: bool = False) -> Curve | None:
         """What was told and is finite, as at most 64 points; None without any."""
-        found: list[tuple[int, float]] = []
-        for point in list(self._points):
-            if not isinstance(point[1], float):
-                # Read once: a tensor may have to come from another device.
-                point[1] = _number(point[1])
-            if math.isfinite(point[1]):
-                found.append((point[0], point[1]))
+        found = [point for point in self._read() if math.isfinite(point[1])]
         if not found:
             return None
         whole = np.array(found, dtype=np.float64)
@@ -76,6 +80,20 @@ class Told:
         steps = np.array([part[-1, 0] for part in parts])
         values = np.array([part[:, 1].mean() for part in parts])
         return Curve(name, steps, values, higher_is_better)
+
+    def not_numbers(self) -> NotNumbers | None:
+        """What was told and is not finite; None where all is."""
+        read = self._read()
+        steps = [step for step, value in read if not math.isfinite(value)]
+        return NotNumbers(len(steps), len(read), steps[0]) if steps else None
+
+    def _read(self) -> list[tuple[int, float]]:
+        points = list(self._points)
+        for point in points:
+            if point[1] is not None and not isinstance(point[1], float):
+                # Read once: a tensor may have to come from another device.
+                point[1] = _number(point[1])
+        return [(step, value) for step, value in points if value is not None]
 
 
 def sense_of_held_out(name: str) -> bool | None:
@@ -93,8 +111,9 @@ def sense_of_held_out(name: str) -> bool | None:
     return False if _LOWER.match(rest) else None
 
 
-def _number(value: Any) -> float:
+def _number(value: Any) -> float | None:
+    """None for what is no single number."""
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError):
-        return math.nan
+        return None

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from gradtracer.analyzers.breaks import first_break
 from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.analyzers.forward_hook import listen
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts, TrainedBy, optimizer_facts
@@ -320,10 +321,11 @@ class EmbeddingTracker(OriginalMethods):
         self._notes.append((look_ups, seen))
         return found
 
-    def _layers_broke(self, now: bool) -> int:
-        trackers = [each for each in list(self.run.trackers) if isinstance(each, FlowTracker)]
-        steps = [tracker.first_nonfinite(now=now) for tracker in trackers]
-        return min((step for step in steps if step >= 0), default=-1)
+    def first_nonfinite(self, *, now: bool = False) -> int:
+        """The run's step at which the table's gradient first was not finite; -1 for none."""
+        if now:
+            self._observer.count_pending()
+        return int(self._observer.first_nonfinite)
 
     def _measure(self, *, now: bool = False) -> TableFigures:
         with self._measuring, torch.no_grad():
@@ -346,10 +348,11 @@ class EmbeddingTracker(OriginalMethods):
         if optimizer is not None:
             # Kept, as the last report is made when the script's own variables are gone.
             self._facts = optimizer_facts(optimizer, self._weight)
+        layers = [each for each in list(self.run.trackers) if isinstance(each, FlowTracker)]
         earlier = [rank for step, rank in self._ranks if step <= 0.75 * self.steps]
         return figures._replace(
             optimizer=self._facts,
-            layers_broke=self._layers_broke(now) if figures.nonfinite_steps else -1,
+            layers_broke=first_break(layers, now=now) if figures.nonfinite_steps else -1,
             trainable=self._weight.requires_grad,
             auto_fix=self.auto_fix,
             earlier_rank=earlier[-1] if earlier else None,
@@ -399,10 +402,7 @@ class EmbeddingTracker(OriginalMethods):
         return self._book.active
 
     def state_dict(self) -> dict[str, Any]:
-        """State to save beside the model's, so that a resumed training goes on counting.
-
-        Of several ranks the first one's holds what all have counted: it is the one to save.
-        """
+        """State to save beside the model's, to go on from it; of several ranks the first one's."""
         self._observer.count_pending()
         state = self._observer.state_dict()
         if place_among_ranks().world_size > 1 and self.run.streams:
@@ -421,8 +421,8 @@ class EmbeddingTracker(OriginalMethods):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state.
 
-        All ranks may load the first one's: that one goes on counting for all of them, in a training
-        of any number of ranks; the others begin to count anew, and what they add is added up.
+        All ranks, of any number, may load the first one's: it goes on counting for all of them,
+        the others begin anew, and what they count is added.
 
         Raises:
             ValueError: it is no tracker's state, or one of a table of another shape.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from gradtracer.analyzers.breaks import first_break
 from gradtracer.analyzers.optimizer_facts import TrainedBy
 from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
 from gradtracer.diagnoses.book import DiagnosisBook
@@ -59,6 +60,8 @@ class TrainingTracker:
             ended=ended,
             optimizer=main.facts if main is not None else None,
             loss=loss.curve("loss") if loss is not None else None,
+            not_numbers=loss.not_numbers() if loss is not None else None,
+            broke=first_break(list(self.run.trackers)),
             validation=self._validation(),
             starts=tuple(self._starts()),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
-from gradtracer.learning_curve import Curve
+from gradtracer.learning_curve import Curve, NotNumbers
 from gradtracer.statistics.start_share import StartShare
 
 
@@ -30,6 +30,10 @@ class TrainingFigures(NamedTuple):
     """Of the largest part of the model."""
     loss: Curve | None = None
     """Training loss, as the user told it."""
+    not_numbers: NotNumbers | None = None
+    """Where the training loss was not finite, as the user told it."""
+    broke: int = -1
+    """Step at which the gradient of a layer or a table first was not finite; -1 for none."""
     validation: Curve | None = None
     """The first metric of held-out examples that the user told."""
     starts: tuple[TableStart, ...] = ()

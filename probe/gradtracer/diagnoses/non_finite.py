@@ -9,6 +9,7 @@ from scipy import stats
 
 from gradtracer.analyzers.layer_figures import LayerFigures, Origin
 from gradtracer.analyzers.table_figures import TableFigures
+from gradtracer.analyzers.training_figures import TrainingFigures
 from gradtracer.diagnoses.finding import Finding, many, suppress
 from gradtracer.settings import Settings
 from gradtracer.statistics.step_history import Column
@@ -58,6 +59,35 @@ def examine_table(figures: TableFigures, settings: Settings) -> Finding | None:
     return _finding(count, steps, f"{premise} finite.", False)
 
 
+def examine_loss(figures: TrainingFigures, settings: Settings) -> Finding | None:
+    """Raise for a loss that was told and is no number, while gradients still were.
+
+    Nothing where they broke no later: then the layer speaks, and says that it came from the loss.
+    """
+    del settings
+    told = figures.not_numbers
+    if told is None or 0 <= figures.broke <= told.step:
+        return None
+    premise = (
+        f"In {told.times:,} of the {told.of:,} values of the loss that were told it is not finite, "
+        f"for the first time after {many(told.step, 'step')}, while no gradient had such a value."
+    )
+    found = _finding(told.times, told.of, premise, False, statistic="loss_nonfinite")
+    return found._replace(
+        implies=(
+            "The loss that is told is not the one whose gradients train the model, or it was "
+            "undefined in a batch that left no trace. Its curve and its mean cannot be used."
+        ),
+        action=(
+            "Look what goes into the mean that is told: an empty batch (a mean over no example), a "
+            "mask that leaves nothing, a logarithm or division of zero, or a batch that the "
+            "GradScaler skipped. Leave such values out on purpose, or mend them."
+        ),
+        expected_effect="A loss that is finite whenever it is told.",
+        risk="None.",
+    )
+
+
 def _where(origin: Origin) -> str:
     began = f"At step {origin.step:,} the gradient held values that are not finite"
     if origin.among == origin.of and origin.of > 1:
@@ -79,7 +109,13 @@ def _broken(broken: bool) -> str:
 
 
 def _finding(
-    count: int, steps: int, premise: str, broken: bool, *, offers: Sequence[FixOffer] = ()
+    count: int,
+    steps: int,
+    premise: str,
+    broken: bool,
+    *,
+    offers: Sequence[FixOffer] = (),
+    statistic: str = "grad_nonfinite",
 ) -> Finding:
     low = float(stats.beta.ppf(0.025, count, steps - count + 1))
     high = 1.0 if count == steps else float(stats.beta.ppf(0.975, count + 1, steps - count))
@@ -104,14 +140,14 @@ def _finding(
         risk="Anomaly detection slows training; use it to look, then switch it off.",
         evidence=[
             Evidence(
-                statistic="grad_nonfinite",
+                statistic=statistic,
                 value=count,
                 threshold=0,
                 comparison="above",
                 n=steps,
-                unit="steps",
+                unit="steps" if statistic == "grad_nonfinite" else "values told",
                 interval=(low * steps, high * steps),
-                test="Clopper-Pearson, steps with such a value",
+                test="Clopper-Pearson, those with such a value",
             )
         ],
         fixes=[*offers, suppress()],

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradtracer.analyzers.training_figures import TrainingFigures
-from gradtracer.diagnoses import learning_rate_too_high, missing_regularization, undertrained
+from gradtracer.diagnoses import (
+    learning_rate_too_high,
+    missing_regularization,
+    non_finite,
+    undertrained,
+)
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.settings import Settings
 
 TRAINING: tuple[Callable[[TrainingFigures, Settings], Finding | None], ...] = (
+    non_finite.examine_loss,
     learning_rate_too_high.examine,
     missing_regularization.examine,
     undertrained.examine,

@@ -86,7 +86,8 @@ TRAINING_RULES = (
             "The first step whose gradient held an infinite or undefined value, and the layer "
             "nearest the loss that had one at that step: a backward pass carries them on towards "
             "the inputs, so that they began there or just after it. Looked for at every step on "
-            "the CPU, at the followed steps on other devices."
+            "the CPU, at the followed steps on other devices. And a loss that was told and is "
+            "infinite or undefined, where no gradient was by then."
         ),
         matters="One such value spreads to every weight that the step reaches.",
         remedies=(
