@@ -429,6 +429,26 @@ def test_a_constant_target_and_missing_values_are_observed(journal: Journal) -> 
     assert journal.outcome == "finished"
 
 
+def test_a_constant_target_under_the_other_libraries(journal: Journal) -> None:
+    flat = np.full(600, 2.5)
+    data = lightgbm.Dataset(X, flat)
+    lightgbm.train(
+        {"verbose": -1, "num_threads": 1}, data, 5, callbacks=[gradtracer.lightgbm_callback()]
+    )
+    how = {"iterations": 5, "verbose": 0, "thread_count": 1, "allow_writing_files": False}
+    # CatBoost refuses by itself, in its own words, and nothing of ours gets in between.
+    with pytest.raises(catboost.CatBoostError, match="equal"):
+        catboost.CatBoostRegressor(**how).fit(X, flat, callbacks=[gradtracer.catboost_callback()])
+    allowed = catboost.CatBoostRegressor(**how, allow_const_label=True, bootstrap_type="No")
+    run = gradtracer.watch(allowed)
+    allowed.fit(X, flat)
+    run.finish()
+    for events in journal.runs:
+        figures = [event.body for event in events if isinstance(event, ObservationEvent)][-1]
+        assert figures.values.get("leaf_velocity", 0.0) == pytest.approx(0.0, abs=1e-6)
+        assert not any(isinstance(event, DiagnosisRaisedEvent) for event in events)
+
+
 def test_a_linear_booster_trains_on_and_the_run_says_that_it_has_no_trees(
     journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:

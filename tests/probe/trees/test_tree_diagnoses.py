@@ -11,6 +11,7 @@ import pytest
 from gradtracer.analyzers.booster_facts import BoosterFacts, Sample
 from gradtracer.analyzers.metric_curves import Curve, choose, higher_is_better, is_training
 from gradtracer.analyzers.tree_figures import TreeFigures, TreeTotals, measure, observation
+from gradtracer.analyzers.trees import TreeDynamicsTracker
 from gradtracer.diagnoses import trees as examiners
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.settings import Settings
@@ -220,6 +221,26 @@ def test_planted_stagnation_is_found(library: str, train: Train, types: Types, h
     y = x[:, :3].sum(axis=1) - 1.5
     steps = halves(x, y)
     assert "STAGNANT_LEAVES" in types(train(library, steps, rounds=100, rate=0.3))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_what_is_judged_is_the_same_in_every_unit_of_the_target(
+    library: str, train: Train, types: Types, smooth: Any
+) -> None:
+    split = smooth(1005, n=600, noise=3.0)
+    larger = type(split)(split.x, 1_000 * split.y, split.x_valid, 1_000 * split.y_valid)
+    how = {"rounds": 80, "rate": 0.2, "depth": 5}
+    small, large = train(library, split, **how), train(library, larger, **how)
+    assert types(small) == types(large)
+    one = TreeDynamicsTracker(small.model, evals=small.evals).figures
+    other = TreeDynamicsTracker(large.model, evals=large.evals).figures
+    assert other.velocity == pytest.approx(1_000 * one.velocity, rel=0.02)
+    assert other.late is not None and one.late is not None
+    assert other.late.value == pytest.approx(one.late.value, rel=0.02)
+    assert other.growth is not None and one.growth is not None
+    assert other.growth.rate == pytest.approx(one.growth.rate, abs=2e-3)
+    assert other.shares is not None and one.shares is not None
+    assert other.shares.share == pytest.approx(one.shares.share, abs=0.02)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -142,10 +142,19 @@ def flat(library: str, rounds: int = 60) -> Any:
     y = np.full(300, 2.5)
     if library == "xgboost":
         return xgboost.train({"max_depth": 3}, xgboost.DMatrix(X, y), rounds)
+    if library == "catboost":
+        model = catboost.CatBoostRegressor(
+            iterations=rounds,
+            verbose=0,
+            allow_const_label=True,
+            bootstrap_type="No",
+            allow_writing_files=False,
+        )
+        return model.fit(X, y)
     return lightgbm.train({"verbose": -1, "num_threads": 1}, lightgbm.Dataset(X, y), rounds)
 
 
-@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_constant_target_moves_nothing_and_breaks_nothing(library: str) -> None:
     tracker = TreeDynamicsTracker(flat(library))
     assert tracker.figures.velocity.max(initial=0.0) == pytest.approx(0.0, abs=1e-6)
