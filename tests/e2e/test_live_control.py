@@ -122,6 +122,35 @@ def test_a_refusal_is_told_with_what_there_is(
     assert training.interval() != 3
 
 
+def test_auto_fix_is_turned_on_and_off_in_the_training_itself(
+    training: Training, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(training.root)
+
+    def acts() -> object:
+        return training.run.layers["item_emb"].watched.settings["auto_fix"]
+
+    assert acts() is False
+    assert main(["control", "--auto-fix", "on", "--layer", "item_emb"]) == 0
+    assert "auto-fix is on for item_emb from the next step on" in capsys.readouterr().out
+    training.wait_until(lambda: acts() is True)
+    assert main(["control", "--auto-fix", "on"]) == 0
+    assert "auto-fix is on already for item_emb" in capsys.readouterr().out
+    assert main(["control", "--auto-fix", "off", "--reason", "seen enough"]) == 0
+    training.wait_until(lambda: acts() is False)
+    changes = [each.body for each in training.run.controls if each.body.setting == "auto_fix"]
+    assert [(each.value, each.layers) for each in changes] == [
+        (True, ["item_emb"]),
+        (False, ["item_emb"]),
+    ]
+    assert changes[-1].reason == "seen enough"
+    lines = (training.root / ".gradtracer" / "audit.jsonl").read_bytes().splitlines()
+    audited = [each for each in map(json.loads, lines) if each["type"] == "control"]
+    switched = [each["value"] for each in audited if each["setting"] == "auto_fix"]
+    assert switched == [True, False]
+    assert main(["control", "--auto-fix", "on", "--layer", "out"]) == 1
+
+
 def test_an_agent_is_first_told_what_it_would_ask(training: Training) -> None:
     desk = Desk([training.root])
     before = training.interval()
