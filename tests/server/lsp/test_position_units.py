@@ -57,7 +57,15 @@ def test_a_path_comes_back_from_its_uri(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["untitled:Untitled-1", "git:/a.py", "vscode-notebook-cell:/a.ipynb#1", "", "file:///%00"],
+    ["untitled:Untitled-1", "git:/a.py", "vscode-notebook-cell:/a.ipynb", "", "file:///%00"],
 )
 def test_what_is_no_file_has_no_path(uri: str) -> None:
     assert path_of(uri) is None
+
+
+def test_a_cell_has_a_name_below_that_of_its_notebook(tmp_path: Path) -> None:
+    notebook = tmp_path.resolve() / "a.ipynb"
+    uri = notebook.as_uri().replace("file:", "vscode-notebook-cell:")
+    assert path_of(f"{uri}#W2sZ") == tmp_path.resolve() / "a.ipynb#W2sZ"
+    assert path_of(f"{uri}#W3/Z") == tmp_path.resolve() / "a.ipynb#W3_Z"
+    assert path_of(f"{notebook.as_uri()}#W2sZ") == path_of(f"{uri}#W2sZ")
