@@ -14,6 +14,13 @@ class Workspace:
         self.roots = [Path(os.path.normpath(root.absolute())) for root in roots]
         """The folders, absolute."""
         self._real = [root.resolve() for root in self.roots]
+        self._renamed: dict[Path, Path] = {}
+
+    def rename(self, old: Path, new: Path) -> None:
+        """A file or folder has another name now: what runs recorded under the old one is there."""
+        self._renamed = {was: _moved(now, old, new) for was, now in self._renamed.items()}
+        self._renamed.pop(new, None)
+        self._renamed[old] = new
 
     def resolve_file(self, file: str, run_root: str, runs_folder_root: Path) -> Path | None:
         """The workspace's own file that a run recorded as `file`; None when there is none.
@@ -30,7 +37,16 @@ class Workspace:
         if base.is_absolute() and recorded.is_relative_to(base):
             holder = Path(os.path.normpath(runs_folder_root.absolute()))
             candidates.append(holder / recorded.relative_to(base))
+        if self._renamed:
+            candidates = [self._now(Path(os.path.realpath(each))) for each in candidates]
         return next((found for each in candidates if (found := self._inside(each))), None)
+
+    def _now(self, path: Path) -> Path:
+        """A path under the name that it was last given."""
+        for old, new in self._renamed.items():
+            if path.is_relative_to(old):
+                return _moved(path, old, new)
+        return path
 
     def _inside(self, candidate: Path) -> Path | None:
         # By its name alone first: even to ask about a path outside would touch it.
@@ -46,3 +62,7 @@ class Workspace:
             # A name that the file system cannot hold: too long, or half a surrogate pair.
             pass
         return None
+
+
+def _moved(path: Path, old: Path, new: Path) -> Path:
+    return new / path.relative_to(old) if path.is_relative_to(old) else path

@@ -151,3 +151,42 @@ async def test_of_two_folders_with_the_same_file_each_shows_its_own_run(
     other.finished("POPULARITY_BIAS")
     await editor.codes(other.script, "POPULARITY_BIAS")
     await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+async def test_a_file_that_was_renamed_keeps_its_diagnostic_under_its_new_name(
+    editor: Editor, project: RunFactory, folder: bool
+) -> None:
+    inner = RunFactory(project.root / "models") if folder else project
+    inner.finished()
+    await editor.start(project.root)
+    await editor.codes(inner.script, "ZOMBIE_EMBEDDINGS")
+    old = inner.root if folder else inner.script
+    new = old.with_name("training" if folder else "training.py")
+    script = new / inner.script.name if folder else new
+    if folder:
+        # The runs stay where they are looked for.
+        (inner.root / ".gradtracer").rename(project.root / ".gradtracer")
+    old.rename(new)
+    editor.client.workspace_did_rename_files(
+        types.RenameFilesParams([types.FileRename(old.as_uri(), new.as_uri())])
+    )
+    [found] = await editor.codes(script, "ZOMBIE_EMBEDDINGS")
+    await editor.codes(inner.script)
+    editor.open(script)
+    assert editor.at(script, found.range) == TABLE
+
+
+async def test_the_client_is_asked_to_tell_of_renamed_files(
+    editor: Editor, project: RunFactory
+) -> None:
+    client = capabilities()
+    assert client.workspace is not None
+    client.workspace.file_operations = types.FileOperationClientCapabilities(did_rename=True)
+    await editor.start(project.root, client)
+    assert editor.answer is not None
+    workspace = editor.answer.capabilities.workspace
+    assert workspace is not None and workspace.file_operations is not None
+    renames = workspace.file_operations.did_rename
+    assert renames is not None
+    assert [each.pattern.glob for each in renames.filters] == ["**/*.py", "**"]
