@@ -14,7 +14,7 @@ _FACTOR = 2
 
 
 def examine(figures: TrainingFigures, settings: Settings) -> Finding | None:
-    """Raise at the end of a run whose last quarter still brought a tenth of all that was gained.
+    """Raise at the end of a run whose last quarter still went at two fifths of its mean pace.
 
     By a metric of held-out examples where one was told. By the training loss where that says
     nothing, which is weaker: a model may learn its examples by heart, so a held-out metric must not
@@ -32,15 +32,18 @@ def examine(figures: TrainingFigures, settings: Settings) -> Finding | None:
 
 
 def _late_gain(curve: Curve, settings: Settings) -> tuple[Trend, float] | None:
-    """The trend of the last quarter and the gain of the whole; None where it is at an end."""
+    """The trend of the last quarter and the mean gain from one value to the next of the whole.
+
+    None where the run was at an end.
+    """
     values = curve.falling
     trend = late_trend(values)
     if trend is None or trend.p_value > _LEVEL:
         return None
-    gained = float(values[0] - values.min())
-    if gained <= 0 or trend.fall < settings.undertrained_share * gained:
+    mean = float(values[0] - values.min()) / (values.size - 1)
+    if mean <= 0 or -trend.slope < settings.undertrained_pace * mean:
         return None
-    return trend, gained
+    return trend, mean
 
 
 def _best_of_late(curve: Curve) -> bool:
@@ -50,13 +53,13 @@ def _best_of_late(curve: Curve) -> bool:
 
 
 def _finding(
-    curve: Curve, trend: Trend, gained: float, settings: Settings, *, held_out: bool
+    curve: Curve, trend: Trend, mean: float, settings: Settings, *, held_out: bool
 ) -> Finding:
     return Finding(
         type="UNDERTRAINED",
         severity="warning" if held_out else "information",
         confidence=1.0 - trend.p_value,
-        premise=_premise(curve, trend, gained),
+        premise=_premise(curve, trend, mean),
         implies="The run ended before it had learned what it could."
         + ("" if held_out else " The training loss alone says so, which is a weaker sign."),
         action="Train twice as many epochs, and stop early by a held-out metric.",
@@ -68,17 +71,14 @@ def _finding(
         + ("" if held_out else " And the model may begin to learn its examples by heart."),
         evidence=[
             Evidence(
-                statistic="late_gain",
-                value=trend.fall / gained,
-                threshold=settings.undertrained_share,
+                statistic="late_pace",
+                value=-trend.slope / mean,
+                threshold=settings.undertrained_pace,
                 comparison="above",
                 n=trend.n,
-                interval=(
-                    max(0.0, -trend.high * (trend.n - 1) / gained),
-                    max(0.0, -trend.low * (trend.n - 1) / gained),
-                ),
+                interval=(-trend.high / mean, -trend.low / mean),
                 p_value=trend.p_value,
-                test="Mann-Kendall over the last quarter, slope by Theil and Sen",
+                test="Mann-Kendall over the last quarter, at least five values; slope by Sen",
             )
         ],
         fixes=[
@@ -88,12 +88,12 @@ def _finding(
     )
 
 
-def _premise(curve: Curve, trend: Trend, gained: float) -> str:
+def _premise(curve: Curve, trend: Trend, mean: float) -> str:
     first = curve.values[-trend.n]
     return (
         f"{curve.name} went from {first:.4g} to {curve.values[-1]:.4g} over its last {trend.n} "
-        f"values, up to step {curve.steps[-1]:,.0f}: {trend.fall / gained:.0%} of all that the run "
-        "gained, and not at an end."
+        f"values, up to step {curve.steps[-1]:,.0f}: at {-trend.slope / mean:.0%} of the run's "
+        "mean pace, and not at an end."
     )
 
 

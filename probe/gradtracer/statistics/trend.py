@@ -25,11 +25,6 @@ class Trend(NamedTuple):
     n: int
     """Points."""
 
-    @property
-    def fall(self) -> float:
-        """What a straight line through the points falls by; at least 0."""
-        return max(0.0, -self.slope * (self.n - 1))
-
 
 def late_trend(values: NDArray[np.float64]) -> Trend | None:
     """Trend of the last quarter of `[T]` values, five at least; None with fewer, or if not finite.

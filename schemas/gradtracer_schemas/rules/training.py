@@ -64,9 +64,9 @@ TRAINING_RULES = (
         type="UNDERTRAINED",
         title="A run that ended while it was learning",
         looks_for=(
-            "A held-out metric, or where that says nothing the training loss, of which the last "
-            "quarter of a run brought a tenth or more of all that was gained, in a trend that "
-            "chance does not explain."
+            "A held-out metric, or where that says nothing the training loss, that in the last "
+            "quarter of a run still went at two fifths of the run's mean pace or more, in a trend "
+            "that chance does not explain."
         ),
         matters="The same script, trained longer, gives a better model.",
         remedies="More epochs, with early stopping by a held-out metric.",
