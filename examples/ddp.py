@@ -47,11 +47,11 @@ def main() -> None:
     validation = torch.from_numpy(split.validation).to(device)
     replica = DistributedDataParallel(model)
     optimizer = torch.optim.AdamW(replica.parameters(), lr=3e-3, weight_decay=0.1)
-    run = gradtracer.watch(replica, optimizer=optimizer)
 
     dataset = TensorDataset(train)
     sampler = DistributedSampler(dataset)
     loader = DataLoader(dataset, batch_size=args.batch_size, sampler=sampler)
+    run = gradtracer.watch(replica, optimizer=optimizer, total_steps=args.epochs * len(loader))
     torch.manual_seed(rank)  # negatives differ between ranks
     for epoch in range(1, args.epochs + 1):
         sampler.set_epoch(epoch)
