@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         xgboost_callback,
     )
     from gradtracer.callsite import locate_modules as locate
+    from gradtracer.compression.application import compress
+    from gradtracer.compression.compressed_file import load_compressed, save_compressed
     from gradtracer.compression.recipe_generator import RecipeGenerator
     from gradtracer.entrance import watch
     from gradtracer.exceptions import (
@@ -70,13 +72,16 @@ __all__ = [
     "UsageError",
     "__version__",
     "catboost_callback",
+    "compress",
     "lightgbm_callback",
     "lightning_callback",
+    "load_compressed",
     "locate",
     "log_q",
     "log_to_mlflow",
     "log_to_tensorboard",
     "log_to_wandb",
+    "save_compressed",
     "transformers_callback",
     "watch",
     "xgboost_callback",
@@ -102,6 +107,9 @@ _HOMES = {
     "TreeDynamicsTracker": ("gradtracer.analyzers.trees", "TreeDynamicsTracker"),
     "UsageError": ("gradtracer.exceptions", "UsageError"),
     "__version__": ("gradtracer.version", "__version__"),
+    "compress": ("gradtracer.compression.application", "compress"),
+    "load_compressed": ("gradtracer.compression.compressed_file", "load_compressed"),
+    "save_compressed": ("gradtracer.compression.compressed_file", "save_compressed"),
     "catboost_callback": ("gradtracer.callbacks", "catboost_callback"),
     "lightgbm_callback": ("gradtracer.callbacks", "lightgbm_callback"),
     "xgboost_callback": ("gradtracer.callbacks", "xgboost_callback"),

@@ -150,11 +150,12 @@ class PackedEmbeddingBag(_OverTable):
     @staticmethod
     def _sizes(offsets: Tensor, ids: Tensor, counted: Tensor | None) -> Tensor:
         """Ids in each bag, less padding."""
-        ends = F.pad(offsets[1:], (0, 1), value=ids.shape[0])
-        if counted is None:
-            return ends - offsets
+        counted = ids.new_ones(ids.shape) if counted is None else counted
         running = F.pad(counted.cumsum(0), (1, 0))
-        return running[ends.long()] - running[offsets.long()]
+        before = running[offsets.long()]
+        # len(), a slice or a padding would fix the number of bags in an exported program
+        last = torch.arange(before.shape[0], device=ids.device) == before.shape[0] - 1
+        return torch.where(last, running[-1], before.roll(-1)) - before
 
 
 class PackedLinear(_OverTable):

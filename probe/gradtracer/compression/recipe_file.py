@@ -26,18 +26,26 @@ def read_recipe(path: Path | str) -> Recipe:
         RecipeError: it is no recipe; the message has the path of the wrong field.
         OSError: it cannot be read.
     """
-    content = Path(path).read_bytes()
+    return decode_recipe(Path(path).read_bytes(), str(path))
+
+
+def decode_recipe(content: bytes, source: str) -> Recipe:
+    """Read a recipe from JSON; `source` is what an error names beside the path of the field.
+
+    Raises:
+        RecipeError: it is no recipe; the message has the path of the wrong field.
+    """
     try:
         recipe = msgspec.json.decode(content, type=Recipe)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecipeError(f"{path}: {_with_layer(content, str(error))}") from None
+        raise RecipeError(f"{source}: {_with_layer(content, str(error))}") from None
     for key in recipe.layers:
         if key.startswith(PATTERN):
             try:
                 re.compile(key.removeprefix(PATTERN))
             except re.error as error:
                 raise RecipeError(
-                    f"{path}: no regular expression at `$.layers.{key}`: {error}"
+                    f"{source}: no regular expression at `$.layers.{key}`: {error}"
                 ) from None
     return recipe
 
