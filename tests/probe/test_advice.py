@@ -235,7 +235,8 @@ FALLING = [1 - t / 100 for t in range(60)]
         (SETTLED, DESCENT, True),
         (DESCENT, SETTLED[::-1], False),
         ([1.0] * 20, None, False),
-        (DESCENT[:4], None, False),
+        (DESCENT[:8], None, True),
+        (DESCENT[:7], None, False),
         ([float("nan")] * 20, None, False),
     ],
 )

@@ -78,7 +78,7 @@ def _finding(
                 n=trend.n,
                 interval=(-trend.high / mean, -trend.low / mean),
                 p_value=trend.p_value,
-                test="Mann-Kendall over the last quarter, at least five values; slope by Sen",
+                test="Mann-Kendall over the last quarter, at least four values; slope by Sen",
             )
         ],
         fixes=[

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-_LEAST = 5
+_LEAST = 4
+"""Fewer points cannot be significant at 5 %: four in order have p = 1/24."""
 _SHARE = 4
 
 
@@ -27,7 +28,9 @@ class Trend(NamedTuple):
 
 
 def late_trend(values: NDArray[np.float64]) -> Trend | None:
-    """Trend of the last quarter of `[T]` values, five at least; None with fewer, or if not finite.
+    """Trend of the last quarter of `[T]` values, four at least, or None.
+
+    None with fewer than eight, of which four would not be late, or where one is not finite.
 
     Kendall's tau against the order of the points (Mann, Econometrica 13, 1945), which asks for no
     law of the noise and is exact for few points without ties; slope and interval by Theil and Sen
@@ -35,7 +38,7 @@ def late_trend(values: NDArray[np.float64]) -> Trend | None:
     caller gives means over epochs or over equal shares of the steps.
     """
     last = values[-max(_LEAST, values.size // _SHARE) :]
-    if last.size < _LEAST or not np.isfinite(last).all():
+    if values.size < 2 * _LEAST or not np.isfinite(last).all():
         return None
     if float(last.max()) == float(last.min()):
         return Trend(1.0, 0.0, 0.0, 0.0, int(last.size))
