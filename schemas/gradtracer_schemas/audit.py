@@ -23,7 +23,7 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     """Run that it belongs to."""
     step: int
-    """Optimizer step after which it holds."""
+    """Optimizer steps of the run when it was decided; it holds from the next one on."""
     layer: str
     """Dotted path of the table."""
     type: str = ""
@@ -46,6 +46,8 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     """Rows in the control arm altogether."""
     treated_rows: int = 0
     """Rows in the treated arm altogether."""
+    treated_scale: float = 1.0
+    """Mean factor of all of those."""
     holdout: float = 0.0
     """Share of eligible rows assigned to the control arm."""
     seed: int = 0

@@ -113,6 +113,15 @@ def _run(arguments: argparse.Namespace) -> int:
                 reason=arguments.reason,
                 output_format=arguments.output_format,
             )
+        case "audit":
+            from gradtracer_server.headless.audit import audit
+
+            return audit(
+                arguments.paths,
+                run=arguments.run,
+                layer=arguments.layer,
+                output_format=arguments.output_format,
+            )
         case "completion":
             from gradtracer_server.headless.completion import completion
 

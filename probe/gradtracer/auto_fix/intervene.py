@@ -324,6 +324,7 @@ class AutoFix:
                 held_out=pack_rows(np.flatnonzero(held & ~self._said_held).tolist()),
                 held_out_rows=int(held.sum()),
                 treated_rows=int((self._levels < UNTOUCHED).sum()),
+                treated_scale=_mean_factor(self._levels[self._levels < UNTOUCHED]),
                 holdout=settings.auto_fix_holdout,
                 seed=settings.seed,
                 code_version=__version__,

@@ -16,6 +16,7 @@ from gradtracer_server.headless.argument_parts import (
     selection,
 )
 from gradtracer_server.headless.run_arguments import (
+    add_audit,
     add_control,
     add_report,
     add_runs,
@@ -34,6 +35,7 @@ examples:
   gradtracer watch                      trainings as they go on
   gradtracer report                     the last run as one HTML file
   gradtracer control --auto-fix on      change the training that runs now
+  gradtracer audit                      what auto-fix did, and what was measured of it
   gradtracer serve                      the language server, for an editor's settings
   gradtracer mcp                        the same for an AI agent's settings
 
@@ -63,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_runs(commands)
     add_watch(commands)
     add_report(commands)
+    add_audit(commands)
     add_control(commands)
     _serve(commands)
     _mcp(commands)

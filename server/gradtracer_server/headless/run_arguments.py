@@ -1,4 +1,4 @@
-"""What the commands about runs take: `runs`, `watch`, `report`, `control`."""
+"""What the commands about runs take: `runs`, `watch`, `report`, `control`, `audit`."""
 
 from __future__ import annotations
 
@@ -165,6 +165,24 @@ def _interval(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 1,000,000, got {text!r}")
     return int(text)
+
+
+def add_audit(commands: Commands) -> None:
+    """`audit`."""
+    audit = command(
+        commands,
+        "audit",
+        "what auto-fix did, and what was measured of it",
+        "Summarise .gradtracer/audit.jsonl: of each run and table the rows that were treated and "
+        "held out, why, and the effect measured between them.",
+        """\
+  gradtracer audit                       all runs around this folder
+  gradtracer audit --run 20261125 --layer item_emb --output-format json""",
+    )
+    paths(audit, "folders to look around")
+    audit.add_argument("--run", metavar="RUN", help="only runs whose id begins so")
+    audit.add_argument("--layer", metavar="LAYER", help="only this table")
+    output_format(audit)
 
 
 def _count(text: str) -> int:

@@ -12,6 +12,7 @@ from gradtracer_schemas import RULES, Diagnosis, Evidence, LayerWatched
 from gradtracer_server.render.change import moment, since_last_run, trends
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.figures import Figure, figures
+from gradtracer_server.render.intervention import intervention_notes
 from gradtracer_server.render.numbers import count, number, p_value, percent, sureness
 from gradtracer_server.render.recipe import layer_line
 
@@ -83,6 +84,10 @@ def layer_card(
         notes.append("Frozen: only its exposure is measured.")
     if state.observation is None:
         notes.append("No figures yet.")
+    interventions = (each.body for each in reversed(run.interventions))
+    latest = next((made for made in interventions if made.layer == state.watched.layer), None)
+    if latest is not None:
+        notes += intervention_notes(latest)
     if compressed := layer_line(state.watched.layer, run.recipe):
         notes.append(compressed)
     values = layer_values(state)
