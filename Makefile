@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test editors lint vsix bench bench-sites bench-vscode validate-autofix generate clean help npm-test npm-missing vscode
+.PHONY: setup demo test editors lint vsix bench bench-sites bench-compression bench-vscode validate-autofix generate clean help npm-test npm-missing vscode
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it
 
@@ -50,12 +50,16 @@ vsix: $(NODE_INSTALLED)  ## Package the VS Code extension
 	npm run package --workspace client-vscode --loglevel=error
 
 bench: $(INSTALLED)  ## Print the figures: medians, percentiles, ratios; of layers' places a sample
-	@set -e; for file in $(filter-out %/bench_sites.py,$(sort $(wildcard tests/bench/bench_*.py))); do \
+	@set -e; for file in $(filter-out %/bench_sites.py %/bench_compression.py,$(sort $(wildcard tests/bench/bench_*.py))); do \
 	  echo "== $$file"; $(BIN)/python "$$file"; done
 	@echo "== tests/bench/bench_sites.py --every 12"; $(BIN)/python tests/bench/bench_sites.py --every 12
+	@echo "== tests/bench/bench_compression.py 1"; $(BIN)/python tests/bench/bench_compression.py 1
 
 bench-sites: $(INSTALLED)  ## Print how many layers of RecBole, DeepCTR-Torch and transformers are on their own line
 	$(BIN)/python tests/bench/bench_sites.py
+
+bench-compression: $(INSTALLED)  ## Print what compression recipes are worth on three models, 10 seeds: an hour; goes on where it stopped
+	$(BIN)/python tests/bench/bench_compression.py
 
 bench-vscode: $(INSTALLED) $(NODE_INSTALLED) vscode
 	$(BIN)/pytest -q -s tests/e2e/vscode/measure.py

@@ -29,13 +29,16 @@ from gradtracer.compression.dot_products import dot_products
 from gradtracer.compression.quality import Evaluate, Ratio, compare, values_of
 from gradtracer.compression.recipe_file import RECIPE_NAME, write_recipe
 from gradtracer.compression.sensitivity import Loss, Sensitivity, calibrate, of_trackers
-from gradtracer.compression.shortlist import estimated, measure
+from gradtracer.compression.shortlist import Measured, estimated, measure
 from gradtracer.compression.simulation import simulated
 from gradtracer.compression.solver import Choice, front, least_damage
 from gradtracer.compression.wording import reason_for
 from gradtracer.exceptions import UsageError
 from gradtracer.run import Run
 from gradtracer_schemas import LayerRecipe, Recipe, RecipePoint
+
+_LADDER = 16
+"""Recipes for the whole that are measured at most."""
 
 
 class RecipeGenerator:
@@ -97,6 +100,8 @@ class RecipeGenerator:
         self.floor = floor
         self.recipe: Recipe | None = None
         """What `generate` found."""
+        self.shortlist: list[Measured] = []
+        """Candidates that were measured, one unit changed at a time."""
         self._trackers = source.trackers if isinstance(source, Run) else [source]
         self._loss = loss
         self._look_ups = {name: np.asarray(x) for name, x in (look_ups or {}).items()}
@@ -239,10 +244,12 @@ class RecipeGenerator:
     ) -> tuple[Recipe, dict[str, LayerRecipe]]:
         assert self._before is not None
         found = measure(units, self._measurements, lambda each: self._ratio(each.layers))
+        self.shortlist = list(found.values())
         units, damages = estimated(units, found)
         sizes = [[each.bytes for each in unit.candidates] for unit in units]
         ladder: list[tuple[Choice, Ratio]] = [
-            (choice, self._ratio(_layers(units, choice))) for choice in front(sizes, damages, 12)
+            (choice, self._ratio(_layers(units, choice)))
+            for choice in front(sizes, damages, _LADDER)
         ]
         # from the safest on, up to the first that fails: in this order no correction is needed
         # for having tried several (fixed-sequence testing, Maurer et al. 1995)

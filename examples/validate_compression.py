@@ -1,0 +1,372 @@
+"""What compression recipes are worth on MovieLens-100K: bytes, NDCG@10, and whether the floor held.
+
+    python examples/validate_compression.py --seeds 3
+    python examples/validate_compression.py --tune      # how the baselines were chosen
+    python examples/validate_compression.py --plot out.png
+
+Three tuned recommenders, and for each seed: our recipe at the floor, ours finished, ours within the
+bytes of uniform INT4, uniform INT8 and INT4 (each row from its least to its greatest number, and by
+our search of the range), and magnitude pruning to the bytes of uniform INT4 (16 bits and a bitmap).
+Validation is what the solver sees; the test is scored once, afterwards. Trained weights and results
+are kept in `--cache`, so that a run can go on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+import movielens
+import recommenders
+from gradtracer import RecipeGenerator
+from gradtracer.compression import finish
+from gradtracer.compression.quality import compare, values_of
+from gradtracer.compression.recipe_file import layer_recipe
+from gradtracer.compression.row_format import encode
+from gradtracer.compression.row_set import unpack_rows
+from gradtracer.compression.simulation import packable_weights, simulated
+from gradtracer.compression.structure import narrow
+from gradtracer_schemas import LayerRecipe, Recipe, RecipePoint
+from recommenders import TUNED, Setting, Task
+
+FLOOR = 0.995
+FLOOR_ROW = "ours at the floor"
+FINISHING_STEPS = 300
+GRID: dict[str, list[Setting]] = {
+    "mf": [
+        Setting(lambda task: recommenders.MatrixFactorization(task, 32), 3e-3, 0.1, 1024, 60),
+        Setting(lambda task: recommenders.MatrixFactorization(task, 32), 3e-3, 0.3, 1024, 60),
+        Setting(lambda task: recommenders.MatrixFactorization(task, 64), 3e-3, 0.1, 1024, 60),
+        Setting(lambda task: recommenders.MatrixFactorization(task, 64), 3e-3, 0.3, 1024, 60),
+        Setting(lambda task: recommenders.MatrixFactorization(task, 64), 3e-3, 0.6, 1024, 60),
+        Setting(lambda task: recommenders.MatrixFactorization(task, 128), 3e-3, 0.3, 1024, 60),
+        Setting(lambda task: recommenders.MatrixFactorization(task, 128), 2e-3, 0.5, 1024, 60),
+    ],
+    "two-tower": [
+        Setting(lambda task: recommenders.TwoTower(task, 32, 0.1, 0.2), 3e-3, 0.01, 1024, 30),
+        Setting(lambda task: recommenders.TwoTower(task, 32, 0.15, 0.3), 3e-3, 0.1, 1024, 30),
+        Setting(lambda task: recommenders.TwoTower(task, 64, 0.2, 0.3), 2e-3, 0.1, 1024, 30),
+        Setting(lambda task: recommenders.TwoTower(task, 32, 0.2, 0.2), 3e-3, 0.3, 1024, 30),
+    ],
+    "sequential": [
+        Setting(lambda task: recommenders.Sequential(task, 64, 1, 0.3), 2e-3, 0.01, 64, 40),
+        Setting(lambda task: recommenders.Sequential(task, 48, 2, 0.3), 3e-3, 0.01, 64, 40),
+        Setting(lambda task: recommenders.Sequential(task, 64, 1, 0.5), 4e-3, 0.1, 64, 40),
+    ],
+}
+"""With early stopping after 3 epochs without a better validation; seed 100."""
+
+
+def trained(name: str, task: Task, seed: int, cache: Path) -> nn.Module:
+    """The tuned model of a seed, from the cache where it is there."""
+    path = cache / f"{name}_{seed}.pt"
+    if path.exists():
+        model = TUNED[name].build(task)
+        model.load_state_dict(torch.load(path, weights_only=True))
+        return model.eval()
+    model = recommenders.train(TUNED[name], task, seed)
+    cache.mkdir(parents=True, exist_ok=True)
+    torch.save(model.state_dict(), path)
+    return model
+
+
+def saved_bytes(model: nn.Module, recipe: Recipe) -> int:
+    """Size of the file with the packed rows and all that is not packed."""
+    narrowed, storage = narrow(model, recipe)
+    state: dict[str, Tensor] = dict(narrowed.state_dict())
+    for name, weight in packable_weights(narrowed):
+        entry = layer_recipe(storage, f"{name}.weight")
+        if entry is None:
+            continue
+        del state[f"{name}.weight"]
+        rest = np.ones(len(weight), dtype=bool)
+        code = np.zeros(len(weight), dtype=np.uint8)
+        parts = [(tier.quantization, unpack_rows(tier.rows, len(rest))) for tier in entry.tiers]
+        if entry.dropped is not None:
+            gone = unpack_rows(entry.dropped, len(rest))
+            rest &= ~gone
+            code[gone] = len(parts) + 1
+        for at, (quantization, rows) in enumerate(parts):
+            rest &= ~rows
+            code[rows] = at + 1
+            ids = torch.from_numpy(np.flatnonzero(rows))
+            state[f"{name}.{at}"] = encode(weight, quantization, ids)
+        ids = torch.from_numpy(np.flatnonzero(rest))
+        state[f"{name}.rest"] = encode(weight, entry.quantization, ids)
+        if code.any():
+            state[f"{name}.places"] = torch.from_numpy(np.packbits(code[:, None] >> [0, 1] & 1))
+    return file_size(state)
+
+
+def file_size(state: dict[str, Tensor]) -> int:
+    """Bytes that `torch.save` writes."""
+    buffer = io.BytesIO()
+    torch.save({name: each.detach().contiguous().clone() for name, each in state.items()}, buffer)
+    return buffer.tell()
+
+
+def uniform(model: nn.Module, quantization: str) -> Recipe:
+    """Every table and linear layer alike."""
+    entry = LayerRecipe(quantization=quantization)  # type: ignore[arg-type]
+    return Recipe(model=type(model).__name__, layers={"_default": entry})
+
+
+@torch.no_grad()
+def min_max(model: nn.Module, bits: int = 4) -> nn.Module:
+    """Every row rounded to equal steps from its least to its greatest number."""
+    model = copy.deepcopy(model)
+    for _, weight in packable_weights(model):
+        low, high = weight.amin(1, keepdim=True), weight.amax(1, keepdim=True)
+        step = ((high - low) / (2**bits - 1)).clamp_min(1e-12)
+        weight.copy_(((weight - low) / step).round() * step + low)
+    return model
+
+
+@torch.no_grad()
+def pruned(model: nn.Module, most_bytes: int) -> nn.Module:
+    """The smallest weights of all set to zero, so that 16 bits for each other and a bitmap fit."""
+    model = copy.deepcopy(model)
+    weights = [weight for _, weight in packable_weights(model)]
+    other = sum(p.numel() for p in model.parameters()) - sum(w.numel() for w in weights)
+    total = sum(weight.numel() for weight in weights)
+    kept = max(1, int((most_bytes - 4 * other - total / 8) / 2))
+    magnitudes = torch.cat([weight.abs().reshape(-1) for weight in weights])
+    threshold = magnitudes.kthvalue(max(1, total - kept + 1)).values
+    for weight in weights:
+        weight.copy_(torch.where(weight.abs() >= threshold, weight.half().float(), 0.0))
+    return model
+
+
+def losses(model_name: str, task: Task) -> Any:
+    """A loss closure that draws one batch by torch's generator."""
+    size = TUNED[model_name].batch
+    sequences = None
+    if model_name == "sequential":
+        sequences = torch.cat(recommenders.batches(TUNED[model_name].build(task), task, 10**6))
+
+    def loss(model: nn.Module) -> Tensor:
+        examples = task.train if sequences is None else sequences
+        return model.loss(task, examples[torch.randint(len(examples), (size,))])
+
+    return loss
+
+
+def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> dict[str, Any]:
+    """Everything of one model and seed."""
+    model = trained(name, task, seed, cache)
+    before = recommenders.test(model, task)
+    base = float(before.mean())
+    full = file_size(model.state_dict())
+    rows: dict[str, dict[str, float]] = {}
+
+    def note(row: str, changed: nn.Module, size: int) -> None:
+        rows[row] = {
+            "bytes": size,
+            "times": full / size,
+            "validation": float(recommenders.validate(changed, task).mean()),
+            "test": float(recommenders.test(changed, task).mean()),
+        }
+
+    note("FP32", model, full)
+    for quantization in ("INT8", "INT4"):
+        recipe = uniform(model, quantization)
+        note(f"uniform {quantization}", simulated(model, recipe), saved_bytes(model, recipe))
+    int4 = int(rows["uniform INT4"]["bytes"])
+    note("uniform INT4, min-max", min_max(model), int4)
+    note("magnitude pruning", pruned(model, int4), int4)
+    loss = losses(name, task)
+
+    def evaluate(each: nn.Module) -> Tensor:
+        return recommenders.validate(each, task)
+
+    started = time.process_time()
+    generator = RecipeGenerator(
+        model,
+        evaluate=evaluate,
+        floor=FLOOR,
+        loss=loss,
+        metric="NDCG@10",
+    )
+    recipe = generator.generate()
+    seconds = time.process_time() - started
+    note(FLOOR_ROW, simulated(model, recipe), saved_bytes(model, recipe))
+    sizes = {id(each): saved_bytes(model, _whole(recipe, each)) for each in recipe.front}
+    for row, most in (("ours within INT4's bytes", int4), ("ours at 8x", full // 8)):
+        # a file's own bytes differ by some hundred
+        fitting = [each for each in recipe.front if sizes[id(each)] <= 1.01 * most]
+        point = max(fitting or recipe.front[:1], key=lambda each: each.bytes)
+        within = _whole(recipe, point)
+        note(row, simulated(model, within), sizes[id(point)])
+        if not finishes:
+            continue
+        done = finish(
+            model,
+            within,
+            loss,
+            evaluate,
+            steps=FINISHING_STEPS,
+            optimizer=lambda parameters: torch.optim.AdamW(
+                parameters, lr=1e-3, weight_decay=TUNED[name].decay
+            ),
+        )
+        changed, size = simulated(done.model, done.recipe), saved_bytes(done.model, done.recipe)
+        note(f"{row}, finished", changed, size)
+    if finishes:
+        # the smaller of the finished one and of the unfinished whose floor the solver vouches for
+        values = [values_of(evaluate, each) for each in (model, changed)]
+        row = "ours at 8x, finished" if generator.holds(compare(*values, 0.9)) else FLOOR_ROW
+        rows["ours, floor vouched for"] = dict(rows[row])
+    predicted = [each.candidate.damage for each in generator.shortlist]
+    rises = [
+        _loss_at(simulated(model, Recipe(model="", layers=each.candidate.layers)), loss)
+        for each in generator.shortlist
+    ]
+    return {
+        "model": name,
+        "seed": seed,
+        "base": base,
+        "seconds": seconds,
+        "rows": rows,
+        "spearman_loss": _spearman(predicted, rises),
+        "spearman_ndcg": _spearman(predicted, [each.damage for each in generator.shortlist]),
+        "candidates": len(predicted),
+    }
+
+
+def _whole(recipe: Recipe, point: RecipePoint) -> Recipe:
+    return Recipe(model=recipe.model, layers=point.layers)
+
+
+@torch.no_grad()
+def _loss_at(model: nn.Module, loss: Any) -> float:
+    """On four batches, the same for every model, without dropout."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return float(sum(float(loss(model.eval())) for _ in range(4)) / 4)
+
+
+def _spearman(one: list[float], other: list[float]) -> float:
+    return float(stats.spearmanr(one, other).statistic)
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """One line for each model and way."""
+    lines = [
+        f"{'model':<11}{'':<36}{'smaller':>8}{'test NDCG@10':>14}{'change %':>20}"
+        f"{'floor held':>12}{'p INT4':>9}{'p pruned':>10}"
+    ]
+    for name in dict.fromkeys(each["model"] for each in results):
+        mine = [each for each in results if each["model"] == name]
+        lines += [_line(name, row, mine) for row in mine[0]["rows"]]
+        loss = np.mean([each["spearman_loss"] for each in mine])
+        ndcg = np.mean([each["spearman_ndcg"] for each in mine])
+        lines.append(
+            f"{name:<11}predicted and measured damage of {mine[0]['candidates']} candidates, "
+            f"Spearman: loss {loss:.2f}, validation NDCG@10 {ndcg:.2f}; recipe in "
+            f"{np.median([each['seconds'] for each in mine]):.0f} s"
+        )
+    return "\n".join(lines)
+
+
+def _line(name: str, row: str, mine: list[dict[str, Any]]) -> str:
+    test = np.array([each["rows"][row]["test"] for each in mine])
+    base = np.array([each["base"] for each in mine])
+    change = 100 * (test / base - 1)
+    held = int((test >= FLOOR * base).sum())
+    times = np.median([each["rows"][row]["times"] for each in mine])
+    interval = ""
+    if len(mine) > 1:
+        half = stats.t.ppf(0.975, len(mine) - 1) * change.std(ddof=1) / len(mine) ** 0.5
+        interval = f" [{change.mean() - half:+.2f}, {change.mean() + half:+.2f}]"
+    told = f"{change.mean():+.2f}{interval}"
+    against = ""
+    if row.startswith("ours") and len(mine) > 1:
+        for width, other in ((9, "uniform INT4, min-max"), (10, "magnitude pruning")):
+            theirs = np.array([each["rows"][other]["test"] for each in mine])
+            p = stats.ttest_rel(test, theirs).pvalue
+            against += f"{'+' if (test - theirs).mean() > 0 else '-'}{p:.3f}".rjust(width)
+    return (
+        f"{name:<11}{row:<36}{times:>7.1f}x{test.mean():>14.4f}{told:>20}"
+        f"{f'{held} of {len(mine)}':>12}{against}"
+    )
+
+
+def plot(results: list[dict[str, Any]], path: Path) -> None:
+    """Size against the change of the test NDCG@10, a panel for each model."""
+    import matplotlib.pyplot as plt
+
+    names = list(dict.fromkeys(each["model"] for each in results))
+    figure, axes = plt.subplots(1, len(names), figsize=(5 * len(names), 4), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        mine = [each for each in results if each["model"] == name]
+        for row in mine[0]["rows"]:
+            times = [each["rows"][row]["times"] for each in mine]
+            change = [100 * (each["rows"][row]["test"] / each["base"] - 1) for each in mine]
+            axis.errorbar(np.median(times), np.mean(change), np.std(change), fmt="o", label=row)
+        axis.axhline(-100 * (1 - FLOOR), linestyle="--", color="grey")
+        axis.set(title=name, xlabel="times smaller on disk", ylabel="test NDCG@10, change in %")
+    axes[0][-1].legend(fontsize="x-small")
+    figure.savefig(path, bbox_inches="tight")
+
+
+def run(
+    task: Task, names: list[str], seeds: int, cache: Path, *, finishes: bool = True
+) -> list[dict[str, Any]]:
+    """All models and seeds, those of the cache not again."""
+    cache.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    for name in names:
+        for seed in range(seeds):
+            path = cache / f"{name}_{seed}.json"
+            if not path.exists():
+                path.write_text(json.dumps(measure(name, task, seed, cache, finishes)))
+            results.append(json.loads(path.read_text()))
+            print(f"{name} seed {seed}", file=sys.stderr, flush=True)
+    return results
+
+
+def tune(task: Task, names: list[str]) -> None:
+    """Print the validation of every setting of the grid."""
+    for name in names:
+        for at, setting in enumerate(GRID[name]):
+            print(f"{name} {at}: ", end="", flush=True)
+            recommenders.train(setting, task, seed=100, patience=3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--models", nargs="*", choices=list(TUNED), default=list(TUNED))
+    parser.add_argument("--data", help="ml-100k.inter, u.data, or the folder that holds it")
+    parser.add_argument("--cache", type=Path, default=Path("build") / "compression")
+    parser.add_argument("--no-finish", action="store_true", help="leave the finishing out")
+    parser.add_argument("--tune", action="store_true", help="try the grid and print validation")
+    parser.add_argument("--plot", type=Path, help="write a figure here")
+    args = parser.parse_args()
+    try:
+        task = recommenders.load_task(args.data)
+    except movielens.DataError as error:
+        sys.exit(f"validate_compression: {error}")
+    print(f"data: {task.source}; {len(task.train):,} interactions train")
+    if args.tune:
+        tune(task, args.models)
+        return
+    results = run(task, args.models, args.seeds, args.cache, finishes=not args.no_finish)
+    print(table(results))
+    if args.plot:
+        plot(results, args.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What the compression example measures with is right where the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import recommenders
+import validate_compression
+from gradtracer.compression.row_set import pack_rows
+from gradtracer_schemas import Factor, LayerRecipe, Recipe, Tier
+
+
+@pytest.fixture(scope="module")
+def task() -> recommenders.Task:
+    pairs = torch.tensor([[1, 1], [1, 2], [2, 3], [2, 1], [3, 2]])
+    users, items = 4, 12
+
+    def met(*held: tuple[int, int]) -> torch.Tensor:
+        mask = torch.zeros(users, items, dtype=torch.bool)
+        for user, item in held:
+            mask[user, item] = True
+        return mask
+
+    history = torch.zeros(users, recommenders.LENGTH, dtype=torch.int64)
+    history[1, -2:] = torch.tensor([1, 2])
+    seen = met(*map(tuple, pairs.tolist()))
+    return recommenders.Task(
+        "planted", users, items, pairs, seen, met((1, 3), (2, 2)), met((1, 4)), history, history
+    )
+
+
+class Fixed(nn.Module):
+    """Scores each item by its id."""
+
+    def score_all(self, task: recommenders.Task) -> torch.Tensor:
+        return torch.arange(task.items).float().expand(task.users, -1).clone()
+
+
+def test_ndcg_ranks_what_is_not_hidden(task: recommenders.Task) -> None:
+    # for user 1 the ids 11 to 3 stand before it but for those hidden; for user 2 id 3 is hidden too
+    found = recommenders.validate(Fixed(), task)
+    assert found.tolist() == pytest.approx([1 / np.log2(10), 1 / np.log2(10)])
+    assert recommenders.test(Fixed(), task).tolist() == pytest.approx([1 / np.log2(9)])
+
+
+@pytest.mark.parametrize("name", list(recommenders.TUNED))
+def test_each_model_trains_and_scores_all(name: str, task: recommenders.Task) -> None:
+    torch.manual_seed(0)
+    setting = recommenders.TUNED[name]._replace(epochs=1, batch=2)
+    model = recommenders.train(setting, task, seed=0)
+    scores = model.score_all(task)
+    assert scores.shape == (task.users, task.items)
+    assert torch.isfinite(scores).all()
+
+
+def test_files_are_as_small_as_the_rows_that_they_hold() -> None:
+    model = nn.ModuleDict({"table": nn.Embedding(4000, 64)})
+    full = validate_compression.file_size(model.state_dict())
+    entry = LayerRecipe(
+        quantization="INT4",
+        factor=Factor(rank=32),
+        tiers=[Tier(quantization="INT8", rows=pack_rows(np.arange(4000) < 100))],
+        dropped=pack_rows(np.arange(4000) >= 3000),
+    )
+    held = validate_compression.saved_bytes(model, Recipe(model="", layers={"table": entry}))
+    rows = 100 * (32 + 8) + 2900 * (16 + 4) + 64 * (32 + 8) + 4000 // 4
+    assert rows < held < rows + 3000
+    assert 4000 * 64 * 4 < full < 4000 * 64 * 4 + 3000
+
+
+def test_pruning_keeps_the_greatest_weights_that_fit() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"table": nn.Embedding(100, 64)})
+    changed = validate_compression.pruned(model, 4000)
+    kept = changed["table"].weight != 0
+    assert int(kept.sum()) == (4000 - 6400 // 8) // 2
+    assert model["table"].weight[kept].abs().min() >= model["table"].weight[~kept].abs().max()
+
+
+def test_a_table_of_results_tells_how_often_the_floor_held() -> None:
+    def result(seed: int, ours: float) -> dict[str, object]:
+        rows = {
+            "ours": {"times": 8.0, "test": ours},
+            "uniform INT4, min-max": {"times": 7.0, "test": 0.09 + 0.001 * seed},
+            "magnitude pruning": {"times": 7.0, "test": 0.05},
+        }
+        figures = {"spearman_loss": 0.9, "spearman_ndcg": 0.5, "candidates": 3, "seconds": 1.0}
+        return {"model": "mf", "seed": seed, "base": 0.1, "rows": rows, **figures}
+
+    lines = validate_compression.table([result(0, 0.1), result(1, 0.099), result(2, 0.0996)])
+    (ours,) = (line for line in lines.splitlines() if " ours " in line)
+    assert "2 of 3" in ours
+    assert "-0.47" in ours
