@@ -268,7 +268,7 @@ def decision(rows: int) -> None:
             training = Training(rows, 1_024)
             tracker = EmbeddingTracker(training.table, auto_fix=True, track_interval=10, run=run)
             step = training.train(64)
-            auto_fix, observer = tracker._auto_fix, tracker._observer
+            auto_fix, observer = tracker._auto_fix.current, tracker._observer
             assert auto_fix is not None
             # As late in a training: every row was followed often enough to be tested.
             observer.noise.state.view(torch.int16)[8::12] = 20 * 16

@@ -105,13 +105,13 @@ class RowScaler:
             factors = _factors(levels.table, weight.dtype)
             self._before = _Before(None, weight.detach().clone(), factors)
             return
-        rows = levels.rows
-        if grad.is_sparse:
-            rows = grad._indices()[0]
-            if rows.device.type == "cpu":
-                rows = rows[levels.table.index_select(0, rows) < UNTOUCHED]
+        rows = grad._indices()[0] if grad.is_sparse else levels.rows
+        chosen = levels.table.index_select(0, rows)
+        if grad.is_sparse and rows.device.type == "cpu":
+            acts = chosen < UNTOUCHED
+            rows, chosen = rows[acts], chosen[acts]
         if rows.numel():
-            factors = _factors(levels.table.index_select(0, rows), weight.dtype)
+            factors = _factors(chosen, weight.dtype)
             self._before = _Before(rows, weight.detach().index_select(0, rows), factors)
 
     @torch.no_grad()
