@@ -24,6 +24,7 @@ def draw(found: list[Row], path: Path) -> None:
         1,
         max(1, len(models)),
         figsize=(4 + 3 * len(models), 1.5 + 0.7 * len(settings)),
+        sharex=True,
         sharey=True,
         squeeze=False,
     )
