@@ -263,7 +263,7 @@ def _spearman(one: list[float], other: list[float]) -> float:
 def table(results: list[dict[str, Any]]) -> str:
     """One line for each model and way."""
     lines = [
-        f"{'model':<11}{'':<36}{'smaller':>8}{'test NDCG@10':>14}{'change %':>20}"
+        f"{'model':<11}{'':<36}{'smaller':>8}{'test NDCG@10':>14}{'change %':>24}"
         f"{'floor held':>12}{'p INT4':>9}{'p pruned':>10}"
     ]
     for name in dict.fromkeys(each["model"] for each in results):
@@ -297,7 +297,7 @@ def _line(name: str, row: str, mine: list[dict[str, Any]]) -> str:
             p = stats.ttest_rel(test, theirs).pvalue
             against += f"{'+' if (test - theirs).mean() > 0 else '-'}{p:.3f}".rjust(width)
     return (
-        f"{name:<11}{row:<36}{times:>7.1f}x{test.mean():>14.4f}{told:>20}"
+        f"{name:<11}{row:<36}{times:>7.1f}x{test.mean():>14.4f}{told:>24}"
         f"{f'{held} of {len(mine)}':>12}{against}"
     )
 

@@ -526,7 +526,10 @@ export interface Recipe {
   readonly measured?: boolean;
   /** Least quality_after / quality_before that was asked for. */
   readonly floor?: number | null;
-  /** Whether the lower end of the interval is at or above the floor; null: not measured. */
+  /**
+   * Whether as many examples that were not scored would be at or above the floor, too, with the
+   * interval's confidence; null: not measured.
+   */
   readonly floor_held?: boolean | null;
   /**
    * Recipes from small to large, each with less damage to reckon with than all smaller ones;

@@ -135,7 +135,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     floor: float | None = None
     """Least quality_after / quality_before that was asked for."""
     floor_held: bool | None = None
-    """Whether the lower end of the interval is at or above the floor; null: not measured."""
+    """Whether as many examples that were not scored would be at or above the floor, too, with the
+    interval's confidence; null: not measured."""
     front: list[RecipePoint] = []
     """Recipes from small to large, each with less damage to reckon with than all smaller ones;
     empty in an event that would be too long with it."""

@@ -30,6 +30,19 @@ class Ratio(NamedTuple):
     standard_error: float
     """0 for a single number."""
 
+    @property
+    def elsewhere(self) -> float:
+        """What as many users who were not asked would be expected to give at least.
+
+        At the level of the interval's lower end. Both those asked and those not are a sample, so
+        that the difference has twice the variance of one (the prediction interval of a mean).
+        """
+        return (
+            self.value
+            if self.interval is None
+            else self.value - 2**0.5 * (self.value - self.interval[0])
+        )
+
 
 def values_of(evaluate: Evaluate, model: nn.Module) -> NDArray[np.float64]:
     """What the metric says, `[n]` or `[1]`.

@@ -65,7 +65,7 @@ class RecipeGenerator:
             nothing else; None: found by trying, where `evaluate` or `loss` is given.
         max_bytes: Most bytes of the saved weights; without `evaluate`, None stands for what all
             of it would take in INT8.
-        confidence: Of the floor, one-sided.
+        confidence: That the floor also holds among as many users who were not asked.
         metric: Its name, for people.
         measurements: How often `evaluate` may be called for candidates.
     """
@@ -296,8 +296,8 @@ class RecipeGenerator:
         return recipe, chosen
 
     def holds(self, ratio: Ratio) -> bool:
-        """Whether the lower end of the interval is at or above the floor."""
-        return (ratio.interval[0] if ratio.interval else ratio.value) >= self.floor
+        """Whether as many users who were not asked would be at or above the floor, too."""
+        return ratio.elsewhere >= self.floor
 
     def _ratio(self, layers: Mapping[str, LayerRecipe]) -> Ratio:
         assert self.evaluate is not None and self._before is not None

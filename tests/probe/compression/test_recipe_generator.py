@@ -112,6 +112,22 @@ def test_the_floor_asks_for_the_lower_end_and_not_for_the_mean() -> None:
     assert generator.holds(single)
 
 
+def test_the_floor_holds_among_users_who_were_not_asked_as_often_as_it_says() -> None:
+    g = np.random.default_rng(2)
+    asked = elsewhere = 0
+    for _ in range(300):
+        before = g.gamma(1.0, size=(2, 150))
+        after = before * 0.99 + g.normal(0, 0.2, (2, 150))
+        seen = compare(before[0], after[0], 0.9)
+        unseen = after[1].mean() / before[1].mean()
+        assert seen.interval is not None
+        asked += seen.interval[0] <= unseen
+        elsewhere += seen.elsewhere <= unseen
+    # 270 expected, standard deviation 5.2; by the plain interval 245
+    assert 254 <= elsewhere <= 286
+    assert asked < elsewhere
+
+
 def test_the_interval_covers_as_often_as_it_says() -> None:
     g = np.random.default_rng(1)
     covered = 0
