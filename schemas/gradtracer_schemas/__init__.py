@@ -12,6 +12,7 @@ from gradtracer_schemas.audit import (
 )
 from gradtracer_schemas.catalogue import RULES
 from gradtracer_schemas.cell import cell_digest
+from gradtracer_schemas.checkpoint import CheckpointLine, CheckpointRequest, CheckpointResult
 from gradtracer_schemas.connection import (
     MAX_CONNECTION_BYTES,
     Connection,
@@ -113,6 +114,9 @@ __all__ = [
     "RULES",
     "TOPIC",
     "AuditLine",
+    "CheckpointLine",
+    "CheckpointRequest",
+    "CheckpointResult",
     "Comparison",
     "Connection",
     "ConnectionFileError",

@@ -122,6 +122,19 @@ def _run(arguments: argparse.Namespace) -> int:
                 layer=arguments.layer,
                 output_format=arguments.output_format,
             )
+        case "compress":
+            from gradtracer_schemas import CheckpointRequest
+            from gradtracer_server.headless.compress import compress
+
+            request = CheckpointRequest(
+                checkpoint=arguments.checkpoint,
+                recipe=arguments.recipe,
+                model=arguments.model,
+                evaluate=arguments.evaluate,
+                output=arguments.output,
+                layers=arguments.layer,
+            )
+            return compress(request, output_format=arguments.output_format, python=arguments.python)
         case "completion":
             from gradtracer_server.headless.completion import completion
 

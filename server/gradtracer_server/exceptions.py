@@ -9,6 +9,7 @@ ServerError
 │   │   └── AlreadyApplied  the text says already what the fix would write
 │   └── EditRefused   the result would be broken, or is not what was asked for
 ├── ControlFailed     a request to a live run that got no answer
+├── CompressionFailed a checkpoint that was not compressed
 └── UsageError        a command that cannot be carried out as it was given
 """
 
@@ -29,6 +30,10 @@ class JournalUnreadable(ServerError):
 
 class ControlFailed(ServerError):
     """A run was not reached, or did not answer; its text tells why, and what to do."""
+
+
+class CompressionFailed(ServerError):
+    """A checkpoint was not compressed; its text tells why, and the old files are as they were."""
 
 
 class UsageError(ServerError):

@@ -171,20 +171,26 @@ def built_by(factory: str) -> nn.Module:
     Raises:
         UsageError: there is none such, or it returns no module.
     """
-    module_name, colon, name = factory.partition(":")
-    try:
-        if not colon:
-            raise ValueError("no colon")
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f"expected module:function that builds the model, e.g. recommender.models:build, got "
-            f"{factory!r} ({error})"
-        ) from None
-    built = found()
+    built = imported(factory)()
     if not isinstance(built, nn.Module):
         raise UsageError(f"expected {factory} to return a module, got {type(built).__name__}")
     return built
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """What `module:function` names. Raises UsageError where there is none such."""
+    module, colon, function = name.partition(":")
+    try:
+        if not colon:
+            raise ValueError("no colon")
+        found = getattr(importlib.import_module(module), function)
+        if not callable(found):
+            raise ValueError("not to be called")
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"expected module:function, e.g. recommender.models:build, got {name!r} ({error})"
+        ) from None
+    return found
 
 
 def _fresh(

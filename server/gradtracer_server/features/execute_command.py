@@ -9,6 +9,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from gradtracer_server.features.code_lens import OPEN_REPORT
+from gradtracer_server.features.compression import COMPRESS, compress_checkpoint
 from gradtracer_server.features.live_control import (
     SET_AUTO_FIX,
     SET_TRACK_INTERVAL,
@@ -90,6 +91,7 @@ COMMANDS: dict[str, Command] = {
     "gradtracer.status": status,
     SET_AUTO_FIX: set_auto_fix,
     SET_TRACK_INTERVAL: set_track_interval,
+    COMPRESS: compress_checkpoint,
 }
 
 

@@ -15,6 +15,7 @@ from gradtracer_server.headless.argument_parts import (
     paths,
     selection,
 )
+from gradtracer_server.headless.compress_arguments import add_compress
 from gradtracer_server.headless.run_arguments import (
     add_audit,
     add_control,
@@ -36,6 +37,7 @@ examples:
   gradtracer report                     the last run as one HTML file
   gradtracer control --auto-fix on      change the training that runs now
   gradtracer audit                      what auto-fix did, and what was measured of it
+  gradtracer compress model.pt --recipe gradtracer_recipe.json --model train:build
   gradtracer serve                      the language server, for an editor's settings
   gradtracer mcp                        the same for an AI agent's settings
 
@@ -67,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_report(commands)
     add_audit(commands)
     add_control(commands)
+    add_compress(commands)
     _serve(commands)
     _mcp(commands)
     _completion(commands)

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from gradtracer_schemas import RULES
+from gradtracer_schemas import RULES, CheckpointRequest
+from gradtracer_server.compressing import compress_checkpoint
 from gradtracer_server.control import ask, live_run, request_of
 from gradtracer_server.exceptions import EditError, UsageError
 from gradtracer_server.findings import Finding, find, resolve_site
@@ -241,6 +242,20 @@ class Desk:
             "reason": clean(answer.reason),
             "step": answer.step,
         }
+
+    def compress(self, request: CheckpointRequest, confirm: bool) -> Answer:
+        """Compress a checkpoint; unconfirmed, say what would be run and written.
+
+        Raises:
+            CompressionFailed: it could not be done.
+        """
+        folder = (self.paths[0] if self.paths else Path()).resolve()
+        folder = folder if folder.is_dir() else folder.parent
+        if not confirm:
+            runs = [each for each in (request.model, request.evaluate) if each]
+            return {"would_run": runs, "in": str(folder), "dry_run": True}
+        result = compress_checkpoint(request, folder)
+        return _cleaned(msgspec.to_builtins(result))
 
     def get_recipe(self, run: str | None = None) -> Answer:
         """The compression recipe of a run; says plainly where there is none."""

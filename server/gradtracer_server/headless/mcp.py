@@ -18,7 +18,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from gradtracer_schemas import RULES
+from gradtracer_schemas import RULES, CheckpointRequest
 from gradtracer_server.exceptions import ServerError
 from gradtracer_server.headless.desk import Answer, Desk
 from gradtracer_server.headless.rule import page
@@ -58,6 +58,7 @@ def build(desk: Desk) -> MCPServer[Any]:
     _add_reading(server, desk)
     _add_fixing(server, desk)
     _add_control(server, desk)
+    _add_compression(server, desk)
     _add_resources(server, desk)
     return server
 
@@ -157,6 +158,29 @@ def _add_control(server: MCPServer[Any], desk: Desk) -> None:
             answer = await anyio.to_thread.run_sync(
                 lambda: desk.control_run(run, auto_fix, track_interval, layer, reason, confirm)
             )
+        except ServerError as error:
+            raise ToolError(str(error)) from None
+        return _text(answer)
+
+
+def _add_compression(server: MCPServer[Any], desk: Desk) -> None:
+    @server.tool(annotations=_WRITES, structured_output=False)
+    async def compress(  # pyright: ignore[reportUnusedFunction]
+        checkpoint: str,
+        recipe: str,
+        model: Annotated[str, Field(description="module:function that builds it")],
+        evaluate: Annotated[str, Field(description="module:function giving its quality")] = "",
+        output: str = "",
+        confirm: Annotated[
+            bool, Field(description="False: only say what would run. Ask the user first")
+        ] = False,
+    ) -> str:
+        """Compress a checkpoint by a recipe file; runs the user's code. Answers bytes, quality."""
+        request = CheckpointRequest(
+            checkpoint=checkpoint, recipe=recipe, model=model, evaluate=evaluate, output=output
+        )
+        try:
+            answer = await anyio.to_thread.run_sync(lambda: desk.compress(request, confirm))
         except ServerError as error:
             raise ToolError(str(error)) from None
         return _text(answer)

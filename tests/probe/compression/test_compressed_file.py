@@ -94,7 +94,7 @@ def test_a_file_that_names_its_factory_needs_no_model(
     with pytest.raises(UsageError, match=r"does not say what builds the model: pass it"):
         gradtracer.load_compressed(tmp_path / "m.pt")
     for wrong in ("nowhere:build", "shop_models:nothing", "shop_models"):
-        with pytest.raises(UsageError, match=f"expected module:function .* got '{wrong}'"):
+        with pytest.raises(UsageError, match=f"expected module:function.* got '{wrong}'"):
             gradtracer.load_compressed(tmp_path / "m.pt", wrong)
 
 

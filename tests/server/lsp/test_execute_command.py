@@ -6,6 +6,7 @@ import pytest
 from lsp.editor import Editor, capabilities
 from lsprotocol import types
 from run_factory import WATCH_STATEMENT, RunFactory
+from trained_model import leave_trained_model
 
 ZOMBIES = "ZOMBIE_EMBEDDINGS"
 
@@ -32,6 +33,7 @@ async def test_the_commands_are_announced(editor: Editor, project: RunFactory) -
         "gradtracer.status",
         "gradtracer.setAutoFix",
         "gradtracer.setTrackInterval",
+        "gradtracer.compressCheckpoint",
     }
 
 
@@ -114,3 +116,34 @@ async def test_a_run_that_is_not_followed_is_not_shown_until_it_is(
     await editor.codes(project.script, ZOMBIES)
     assert not await editor.command("gradtracer.stopFollowing", "no-such-run")
     assert not await editor.command("gradtracer.stopFollowing")
+
+
+async def test_a_checkpoint_is_compressed_while_the_editor_goes_on(
+    editor: Editor, project: RunFactory
+) -> None:
+    leave_trained_model(project.root)
+    await ready(editor, project)
+    request = {"checkpoint": "model.pt", "recipe": "r.json", "model": "mf:build"}
+    answer = await editor.command("gradtracer.compressCheckpoint", request)
+    assert answer["done"], answer["reason"]
+    assert answer["bytes_after"] == (project.root / "model.compressed.pt").stat().st_size
+    assert "0.32 MB -> " in answer["reason"]
+    shown = [each for each in editor.client.progress_reports.values() if each]
+    assert any("compressing" in str(report) for reports in shown for report in reports)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ({}, "missing required field"),
+        ({"checkpoint": "no.pt", "recipe": "r.json", "model": "mf:build"}, "no.pt"),
+    ],
+)
+async def test_a_checkpoint_that_cannot_be_compressed_is_named_with_the_reason(
+    editor: Editor, project: RunFactory, request_: dict[str, str], reason: str
+) -> None:
+    leave_trained_model(project.root)
+    await ready(editor, project)
+    answer = await editor.command("gradtracer.compressCheckpoint", request_)
+    assert not answer["done"]
+    assert reason in answer["reason"]
