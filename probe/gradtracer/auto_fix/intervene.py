@@ -2,7 +2,7 @@
 
 Decisions fall at steps that depend on the training alone (every 256 steps, or when four times as
 many look-ups came as the table has rows), so that the same seed gives the same run to the bit. On
-the host they are made in the training's thread, at about 1 % of its time; on another device by the
+the host they are made in the training's thread, at about 2 % of its time; on another device by the
 reporting thread at its own times, as the training must not wait.
 """
 
