@@ -98,6 +98,8 @@ class Run:
         self.told: dict[str, Told] = {}
         """Every loss and metric that was told, by name, within bounds."""
         self.trackers: list[Tracker] = []
+        self.observed: weakref.ref[Any] | None = None
+        """The model that `watch` was last called with."""
         self._take_loss: list[TakesLoss] = []
         self._names: set[str] = set()
         self._clock: weakref.ref[object] | None = None

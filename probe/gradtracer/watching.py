@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Mapping
 
 from torch import nn
@@ -93,6 +94,7 @@ def observe(
     `site` is the line that asked for it.
     """
     model = unwrapped(model)
+    run.observed = weakref.ref(model)
     tables = {
         path: module
         for path, module in model.named_modules()

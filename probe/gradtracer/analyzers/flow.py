@@ -105,7 +105,7 @@ class FlowTracker:
                 f"{type(model).__name__} holds no layer with a trainable weight that is not "
                 "observed already; pass e.g. FlowTracker(model)"
             )
-        self.run = run
+        self.run, self.observed = run, weakref.ref(model)
         self.track_interval = max(1, int(track_interval))
         self.steps = 0
         self._active = run.observing

@@ -56,7 +56,7 @@ class RecipeGenerator:
             (array or tensor `[n]`), or a single number, which has no interval. Score users that
             neither trained the model nor chose when to stop it. None: damage is predicted only.
         floor: Least quality that may be left, as a share of what it is now.
-        model: Needed where `source` is a tracker of one table.
+        model: Needed where `source` is a tracker of a table whose model nobody watches.
         loss: Takes the model and returns its training loss on a batch: damage is then predicted
             by Hessian-vector products.
         look_ups: How often each row of a table was looked up, by the table's path `[N]`; those
@@ -329,7 +329,10 @@ def _bytes_in_int8(unit: Unit) -> int:
 def _model_of(source: Any) -> nn.Module:
     if isinstance(source, nn.Module):
         return source
-    model = getattr(source, "model", None)
+    references: list[Any] = [
+        getattr(holder, "observed", None) for holder in (source, getattr(source, "run", None))
+    ]
+    model = next((each() for each in references if each is not None), None)
     if isinstance(model, nn.Module):
         return model
     raise UsageError(

@@ -189,7 +189,8 @@ def test_a_run_gives_look_ups_and_gradients_and_gets_the_recipe(tmp_path: Path) 
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    generator = RecipeGenerator(run, model=model)
+    assert all(RecipeGenerator(each).model is model for each in (run, *run.trackers))
+    generator = RecipeGenerator(run)
     generator.generate()
     path = generator.export_json(tmp_path / "gradtracer_recipe.json")
     recipe = read_recipe(path)
@@ -262,6 +263,17 @@ def test_a_recipe_too_long_for_an_event_leaves_out_the_front_and_then_the_bitmap
 def test_wrong_arguments_are_refused_by_name(arguments: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         RecipeGenerator(Scores(), **arguments)  # type: ignore[arg-type]
+
+
+def test_a_tracker_of_a_table_alone_asks_for_its_model(tmp_path: Path) -> None:
+    from gradtracer.settings import Settings
+
+    model = Scores()
+    with gradtracer.Run(root=tmp_path, settings=Settings(folder=str(tmp_path))) as run:
+        tracker = gradtracer.EmbeddingTracker(model.item, run=run)
+        with pytest.raises(UsageError, match=r"pass e\.g\. RecipeGenerator\(run, model=model\)"):
+            RecipeGenerator(tracker)
+        assert RecipeGenerator(tracker, model=model).model is model
 
 
 def test_a_metric_that_is_none_or_nan_is_refused() -> None:
