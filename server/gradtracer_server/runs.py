@@ -183,7 +183,7 @@ class Run:
         self.started, self.started_at = first.body, first.time
         last = last_record(self.journal.path)
         if isinstance(last, RunEndedEvent) and last.run == self.id:
-            self.ended, self.ended_at = last.body, last.time
+            self.ended, self.ended_at, self.step = last.body, last.time, last.step
         return True
 
     def accept(self, record: Record) -> bool:

@@ -16,6 +16,7 @@ from run_factory import RunFactory, RunWriter, of_protocol_2
 
 from gradtracer_schemas import MAX_FRAME_BYTES, RunStarted
 from gradtracer_server.journal import JournalReader, Record, Skipped
+from gradtracer_server.render.card import outcome_sentence
 from gradtracer_server.runs import SILENCE_SECONDS, Run
 
 
@@ -193,6 +194,7 @@ def test_peek_learns_start_and_end_without_reading(project: RunFactory) -> None:
     run = Run(project.finished().folder)
     assert run.peek()
     assert run.status == "finished"
+    assert outcome_sentence(run) == "finished at step 300."
     assert not run.read
     run.catch_up()
     assert run.read
