@@ -51,7 +51,7 @@ async def apply_fix(ls: GradTracerServer, *arguments: Any) -> dict[str, Any]:
         return {"applied": False, "reason": f"{identity} has no fix {name!r}"}
     if fix.disabled_reason is not None:
         return {"applied": False, "reason": fix.disabled_reason}
-    edit = workspace_edit(ls, fix)
+    edit = workspace_edit(ls, fix, named=True)
     if edit is None:
         return {"applied": False, "reason": f"{fix.title}: refused, the log says why"}
     if not ls.support.applies_edits:

@@ -31,8 +31,13 @@ def propose(ls: GradTracerServer, finding: Finding) -> list[ProposedFix]:
     return registered(fix_context(finding, session.documents, session.workspace))
 
 
-def workspace_edit(ls: GradTracerServer, fix: ProposedFix) -> types.WorkspaceEdit | None:
-    """The fix's edit in the client's units; None, and a line in its log, where it is refused."""
+def workspace_edit(
+    ls: GradTracerServer, fix: ProposedFix, *, named: bool = False
+) -> types.WorkspaceEdit | None:
+    """The fix's edit in the client's units; None, and a line in its log, where it is refused.
+
+    `named`: the user asked for this very fix, and is not asked again where it changes the model.
+    """
     from gradtracer_server.exceptions import ServerError
 
     session = ls.session
@@ -45,7 +50,7 @@ def workspace_edit(ls: GradTracerServer, fix: ProposedFix) -> types.WorkspaceEdi
         return None
     from gradtracer_server.fixes.safety import is_safe
 
-    return edit_of(ls, edits, "" if is_safe(fix) else fix.title)
+    return edit_of(ls, edits, "" if named or is_safe(fix) else fix.title)
 
 
 def edit_of(

@@ -51,6 +51,16 @@ async def test_a_fix_is_made_by_id(editor: Editor, project: RunFactory) -> None:
     assert "no finding" in again["reason"]
 
 
+async def test_a_fix_that_is_named_is_not_asked_about_again(
+    editor: Editor, project: RunFactory
+) -> None:
+    found = await ready(editor, project)
+    answer = await editor.command("gradtracer.applyFix", found.data["id"], "reduce-embedding-dim")
+    assert answer == {"applied": True, "reason": ""}
+    [made] = editor.applied
+    assert made.edit.change_annotations is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
