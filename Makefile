@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test editors lint vsix bench bench-sites bench-compression bench-vscode validate-autofix generate clean help npm-test npm-missing vscode
+.PHONY: setup demo test editors lint vsix bench bench-sites bench-compression bench-vscode validate-autofix generate clean help npm-test npm-missing vscode vscode-screenshots
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it
 
@@ -63,6 +63,11 @@ bench-compression: $(INSTALLED)  ## Print what compression recipes are worth on 
 
 bench-vscode: $(INSTALLED) $(NODE_INSTALLED) vscode
 	$(BIN)/pytest -q -s tests/e2e/vscode/measure.py
+
+vscode-screenshots: $(INSTALLED) $(NODE_INSTALLED) vscode  ## Make the pictures of the READMEs anew, by the tests in VS Code
+	$(BIN)/pytest -q tests/e2e/vscode/test_live_training.py tests/e2e/vscode/test_runs_view.py \
+	  tests/e2e/vscode/test_scripts_and_recipes.py
+	$(BIN)/python tests/e2e/vscode/screenshots.py
 
 validate-autofix: $(INSTALLED)  ## Train with and without Auto-Fix and test the difference; hours, goes on where it was stopped
 	$(BIN)/python examples/validate_autofix.py --jobs $(WORKERS)

@@ -73,7 +73,7 @@ export function judge(installation: Installation): Verdict {
   if (major !== null && major < SERVER_MAJOR) {
     return {
       kind: "too-old",
-      message: `gradtracer ${version} is installed, and this extension needs ${SERVER_MAJOR}.x`,
+      message: `This extension needs gradtracer ${SERVER_MAJOR}.x, and it is ${version}`,
     };
   }
   if (major !== null && major > SERVER_MAJOR) {

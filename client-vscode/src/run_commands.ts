@@ -15,12 +15,15 @@ import {
   workspace,
 } from "vscode";
 
+import { applyRecipe, setAutoFix } from "./changes";
+import { chosen, pick } from "./choice";
 import type { Inspector } from "./inspector/panel";
 import type { Requests } from "./requests";
 import { runText } from "./run_text";
 import type { RunSummary } from "./run_types";
 import { type Node, runTitle } from "./runs_view";
 import type { Server } from "./server";
+import { showText } from "./show_text";
 
 const SCHEME = "gradtracer-run";
 const RUN_FOLDER = /\/\.gradtracer\/runs\/[^/]+\/?$/;
@@ -42,6 +45,7 @@ export function registerRunCommands(server: Server, requests: Requests, inspecto
     commands.registerCommand("gradtracer.runs.stopFollowing", (node?: Node) => follow(requests, node, false)),
     commands.registerCommand("gradtracer.runs.follow", (node?: Node) => follow(requests, node, true)),
     commands.registerCommand("gradtracer.runs.setAutoFix", (node?: Node) => setAutoFix(requests, node)),
+    commands.registerCommand("gradtracer.applyRecipe", (node?: Node) => applyRecipe(requests, node)),
     commands.registerCommand("gradtracer.runs.openReport", (node?: Node) => openReport(node)),
     commands.registerCommand("gradtracer.toggleHints", toggleHints),
     commands.registerCommand("gradtracer.deleteRun", (node?: Node) => deleteRun(requests, node)),
@@ -80,15 +84,22 @@ export async function showDefinition(requests: Requests, folder: string, layer: 
   }
   const { start, end } = place.range;
   const selection = new Range(start.line, start.character, end.line, end.character);
-  await window.showTextDocument(Uri.parse(place.uri), { selection });
+  await showText(Uri.parse(place.uri), selection);
 }
 
-/** The server's own command opens it: the report is a document of the server's. */
+/** A document of the server's, shown as the editor shows Markdown. */
 async function openReport(node?: Node): Promise<void> {
-  if (node?.kind === "layer") {
-    await commands.executeCommand("gradtracer.openReport", node.layer.name, runId(node.folder));
-  } else if (node?.kind === "diagnosis") {
-    await commands.executeCommand("gradtracer.openReport", node.diagnosis.layer, runId(node.folder));
+  if (node?.kind !== "layer" && node?.kind !== "diagnosis") {
+    return;
+  }
+  const layer = node.kind === "layer" ? node.layer.name : node.diagnosis.layer;
+  const id = runId(node.folder);
+  const uri = Uri.parse(`gradtracer:/report/${encodeURIComponent(id)}/${encodeURIComponent(layer)}.md`);
+  try {
+    await commands.executeCommand("markdown.showPreview", uri);
+  } catch {
+    // The editor's own Markdown may be turned off: then as a text.
+    await commands.executeCommand("gradtracer.openReport", layer, id);
   }
 }
 
@@ -106,8 +117,8 @@ async function toggleHints(): Promise<void> {
 async function compare(requests: Requests, node?: Node, all?: readonly Node[]): Promise<void> {
   const picked = (all ?? []).filter((each) => each.kind === "run").map((each) => each.run);
   const first = picked[0] ?? (await chosen(requests, node, "Compare which run?"));
-  const second =
-    picked[1] ?? (first && (await pick(requests, `Compare ${runTitle(first)} with which run?`, first.folder)));
+  const other = ({ folder }: RunSummary): boolean => folder !== first?.folder;
+  const second = picked[1] ?? (first && (await pick(requests, `Compare ${runTitle(first)} with which run?`, other)));
   if (first === undefined || second === undefined) {
     return;
   }
@@ -128,25 +139,6 @@ async function follow(requests: Requests, node: Node | undefined, wanted: boolea
   if (run !== undefined) {
     await requests.follow(run.folder, wanted);
   }
-}
-
-/** Ask the training itself: nothing is edited, and its audit tells of it. */
-async function setAutoFix(requests: Requests, node?: Node): Promise<void> {
-  const run = await chosen(requests, node, "Change auto-fix of which run?");
-  if (run === undefined) {
-    return;
-  }
-  const word = await window.showQuickPick(["on", "off"], { title: `Turn auto-fix on or off in ${runTitle(run)}` });
-  if (word === undefined) {
-    return;
-  }
-  const answer = await commands.executeCommand<{ accepted: boolean; reason: string }>(
-    "gradtracer.setAutoFix",
-    run.id,
-    word === "on",
-  );
-  const show = answer.accepted ? window.showInformationMessage : window.showWarningMessage;
-  await show(`GradTracer: ${answer.reason}`);
 }
 
 async function deleteRun(requests: Requests, node?: Node): Promise<void> {
@@ -200,21 +192,4 @@ async function applyAllFixes(editor: TextEditor): Promise<void> {
   if (editor.document.version === before) {
     window.setStatusBarMessage("GradTracer: no safe fix for this file", 5000);
   }
-}
-
-/** The run of a tree's node, or one that the user picks. */
-function chosen(requests: Requests, node: Node | undefined, question: string): Promise<RunSummary | undefined> {
-  return node?.kind === "run" || node?.kind === "layers" ? Promise.resolve(node.run) : pick(requests, question);
-}
-
-async function pick(requests: Requests, question: string, without = ""): Promise<RunSummary | undefined> {
-  const runs = (await requests.runs()).filter(({ folder }) => folder !== without);
-  if (runs.length <= 1) {
-    if (runs.length === 0) {
-      await window.showInformationMessage("GradTracer: there is no run to choose");
-    }
-    return runs[0];
-  }
-  const items = runs.map((run) => ({ label: runTitle(run), description: run.outcome, run }));
-  return (await window.showQuickPick(items, { placeHolder: question }))?.run;
 }

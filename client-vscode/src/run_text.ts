@@ -4,9 +4,10 @@ import type { RunDetail } from "./run_types";
 /** Layers and figures in a fixed order: what is equal stands on equal lines. */
 export function runText(run: RunDetail): string {
   const lines = [
-    `script     ${[run.script, ...run.arguments].join(" ")}`,
+    `script     ${run.script.split(/[\\/]/).at(-1)}`,
+    `arguments  ${run.arguments.length === 0 ? "none" : run.arguments.join(" ")}`,
     `outcome    ${run.outcome}`,
-    `loss       ${run.loss ?? "not told"}`,
+    `loss       ${run.loss === null ? "not told" : figure(run.loss)}`,
     ...Object.entries(run.versions).map(([name, version]) => `${name.padEnd(10)} ${version}`),
     "",
     "diagnoses",
@@ -14,8 +15,15 @@ export function runText(run: RunDetail): string {
   ];
   for (const layer of [...run.layers].sort((one, other) => (one.name < other.name ? -1 : 1))) {
     lines.push("", `${layer.name}: ${layer.kind}`);
-    for (const [name, value] of Object.entries(layer.values ?? {}).sort()) {
-      lines.push(`  ${name.padEnd(24)} ${figure(value)}`);
+    const values = layer.values ?? {};
+    for (const [name, value] of Object.entries(values).sort()) {
+      const low = values[`${name}_low`];
+      const high = values[`${name}_high`];
+      const interval = low === undefined || high === undefined ? "" : ` (${figure(low)} to ${figure(high)})`;
+      // The ends of an interval stand beside what they are of.
+      if (!/_(low|high)$/.test(name) || values[name.replace(/_(low|high)$/, "")] === undefined) {
+        lines.push(`  ${name.padEnd(24)} ${figure(value)}${interval}`);
+      }
     }
   }
   return `${lines.join("\n")}\n`;

@@ -177,7 +177,7 @@ function diagnosisItem({ folder, diagnosis }: DiagnosisNode): TreeItem {
   item.tooltip = new MarkdownString().appendText(
     `${diagnosis.premise}\n\n${diagnosis.action}\n\n${diagnosis.confidence}`,
   );
-  item.contextValue = "diagnosis";
+  item.contextValue = `diagnosis ${diagnosis.type}`;
   item.command = {
     title: "Go to Definition",
     command: "gradtracer.goToDefinition",

@@ -26,7 +26,7 @@ export function showState(item: LanguageStatusItem, state: ServerState): void {
       item.command = { title: "Restart", command: "gradtracer.restartServer" };
       return;
     case "not-installed":
-      item.text = "GradTracer is not installed here";
+      item.text = "GradTracer has no server here";
       item.detail = `${state.message} in ${state.interpreter.path}`;
       item.command = { title: "Install", command: "gradtracer.installServer" };
       break;

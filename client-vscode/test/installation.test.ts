@@ -38,7 +38,7 @@ test("each thing that does not fit is said in words", () => {
     return verdict.kind === "ready" ? "ready" : `${verdict.kind}: ${verdict.message}`;
   };
   assert.equal(told({ python: [3, 9] }), "python-too-old: GradTracer needs Python 3.11 or later, and this is 3.9");
-  assert.equal(told({ version: "0.9.0" }), "too-old: gradtracer 0.9.0 is installed, and this extension needs 1.x");
+  assert.equal(told({ version: "0.9.0" }), "too-old: This extension needs gradtracer 1.x, and it is 0.9.0");
   assert.match(told({ version: "2.1.0" }), /^too-new: gradtracer 2.1.0 .* update the extension$/);
   assert.equal(told({ missing: ["pygls", "lsprotocol"] }), "not-installed: GradTracer lacks pygls, lsprotocol");
   assert.equal(told({ version: null, missing: ["gradtracer_server", "pygls"] }), "not-installed: GradTracer is not installed");

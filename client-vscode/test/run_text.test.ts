@@ -42,3 +42,17 @@ test("two runs that differ in one figure differ in one line", () => {
   assert.equal(differing.length, 1);
   assert.match(differing[0] ?? "", /gini +0\.3/);
 });
+
+test("a figure stands with its interval, the script without its folder", () => {
+  const text = runText({
+    ...run,
+    script: "/home/me/train.py",
+    loss: 0.465_824_9,
+    layers: [layer("a", { gini: 0.3, gini_low: 0.25, gini_high: 0.35, shift_low: 1 })],
+  });
+  assert.match(text, /gini +0\.3 \(0\.25 to 0\.35\)\n/);
+  assert.doesNotMatch(text, /gini_low/);
+  assert.match(text, /shift_low +1\n/);
+  assert.match(text, /^script +train\.py\narguments +--dim 4\n/);
+  assert.match(text, /loss +0\.4658\n/);
+});

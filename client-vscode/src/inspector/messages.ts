@@ -13,4 +13,5 @@ export type FromPage =
   | { readonly kind: "selected"; readonly layer: string }
   | { readonly kind: "statistic"; readonly statistic: string }
   | { readonly kind: "definition"; readonly layer: string }
+  | { readonly kind: "apply-recipe" }
   | { readonly kind: "save"; readonly name: string; readonly base64: string };

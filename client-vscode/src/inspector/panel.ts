@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 
 import { type Disposable, type ExtensionContext, Uri, ViewColumn, type WebviewPanel, window, workspace } from "vscode";
 
+import { applyRecipeOf } from "../changes";
 import { Latest } from "../latest";
 import type { Requests } from "../requests";
 import { showDefinition } from "../run_commands";
@@ -65,7 +66,12 @@ export class Inspector implements Disposable {
       enableCommandUris: false,
       localResourceRoots: [folder],
     });
-    panel.iconPath = Uri.joinPath(this.context.extensionUri, "media", "activity.svg");
+    const media = Uri.joinPath(this.context.extensionUri, "media");
+    // A tab's icon is a picture: it has no colour of the theme's.
+    panel.iconPath = {
+      dark: Uri.joinPath(media, "inspector-dark.svg"),
+      light: Uri.joinPath(media, "inspector-light.svg"),
+    };
     const script = panel.webview.asWebviewUri(Uri.joinPath(folder, "inspector.js"));
     const style = panel.webview.asWebviewUri(Uri.joinPath(folder, "inspector.css"));
     panel.webview.html = page(String(script), String(style), panel.webview.cspSource);
@@ -95,6 +101,9 @@ export class Inspector implements Disposable {
         return;
       case "definition":
         await showDefinition(this.requests, this.folder, message.layer);
+        return;
+      case "apply-recipe":
+        await applyRecipeOf(this.requests, this.folder);
         return;
       case "save":
         await save(message.name, message.base64);

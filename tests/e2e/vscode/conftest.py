@@ -29,7 +29,10 @@ QUIET = {
     "files.autoSave": "off",
     "extensions.autoCheckUpdates": False,
     "extensions.ignoreRecommendations": True,
+    "remote.autoForwardPorts": False,
     "telemetry.telemetryLevel": "off",
+    # Drawn as text, which can be read.
+    "terminal.integrated.gpuAcceleration": "off",
     "update.mode": "none",
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.startupEditor": "none",
@@ -124,7 +127,8 @@ def open_folder(
         context.set_default_timeout(30_000)
         expect.set_options(timeout=20_000)
         page = context.new_page()
-        bench = Workbench(page, request.node.name.removeprefix("test_"))
+        settings_file = home / "data" / "Machine" / "settings.json"
+        bench = Workbench(page, request.node.name.removeprefix("test_"), settings_file)
         benches.append(bench)
         page.goto(f"{_address(process)}/?folder={folder}")
         page.locator(".monaco-workbench").wait_for(timeout=START_SECONDS * 1000)

@@ -38,6 +38,22 @@ def test_an_interpreter_without_the_server_is_offered_the_command(
     )
     expect(bench.notifications.get_by_role("button", name="Copy Command")).to_be_visible()
     bench.picture("offer")
+    bench.page.keyboard.press("Escape")
+
+    # Both with all that the server needs, and only their own word for their version.
+    for version, told in (
+        ("0.9.2", "This extension needs gradtracer 1.x, and it is 0.9.2"),
+        ("7.0.0", "gradtracer 7.0.0 is newer than this extension, which knows 1.x"),
+    ):
+        metadata = tmp_path / version / f"gradtracer-{version}.dist-info" / "METADATA"
+        metadata.parent.mkdir(parents=True)
+        metadata.write_text(f"Metadata-Version: 2.1\nName: gradtracer\nVersion: {version}\n")
+        other = tmp_path / f"python-{version}"
+        other.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / version} exec {sys.executable} "$@"\n')
+        other.chmod(0o755)
+        bench.set("gradtracer.interpreter", str(other))
+        expect(bench.language_status).to_contain_text(told)
+        bench.picture(f"version-{version}")
     assert bench.errors == []
 
 

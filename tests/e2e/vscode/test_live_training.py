@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 Train = Callable[..., "subprocess.Popen[bytes]"]
 OpenFolder = Callable[..., Workbench]
 LIVE_MS = 60_000
+HINT = re.compile(r"rank\s[\d.]+/64")
 DEFINITION, COLUMN = 38, 30
 """Where the example defines `item_emb`: within the call."""
 
@@ -29,11 +31,18 @@ def test_live_training_is_seen_understood_and_fixed(
     bench.open(example.name)
     bench.picture("opened")
 
-    training = train("--slow", "0.003")
+    training = train("--slow", "0.003", "--epochs", "60")
     bench.go_to_line(DEFINITION)
     expect(bench.squiggles.nth(1)).to_be_visible(timeout=LIVE_MS)
     expect(bench.status("Training movielens_mf.py: step")).to_be_visible()
     bench.picture("squiggle")
+
+    line = bench.line(r"self\.item_emb = nn\.Embedding")
+    expect(line).to_contain_text(HINT)
+    bench.command("GradTracer: Toggle Hints at the End of Lines")
+    expect(line).not_to_contain_text(HINT)
+    bench.command("GradTracer: Toggle Hints at the End of Lines")
+    expect(line).to_contain_text(HINT)
 
     rows = bench.problems().filter(has_text="effective rank")
     expect(rows).to_have_count(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ def test_runs_are_listed_inspected_compared_and_deleted(
     example: Path, train: Train, open_folder: OpenFolder
 ) -> None:
     train("--slow", "0.001", "--epochs", "6", "--dim", "16").wait(timeout=60)
-    training = train("--slow", "0.003")
+    training = train("--slow", "0.003", "--epochs", "200")
     bench = open_folder(example.parent)
     bench.open(example.name)
     bench.view("GradTracer")
@@ -56,11 +57,51 @@ def test_runs_are_listed_inspected_compared_and_deleted(
     expect(page.get_by_role("heading", level=2)).to_have_text("item_emb")
     assert serious(page) == []
 
+    page.get_by_role("button", name="Export PNG").click()
+    picture = bench.accept_file_name("-item_emb.png")
+    page.get_by_role("button", name="Export JSON").click()
+    told = bench.accept_file_name("-item_emb.json")
+    bench.wait_until(lambda: picture.exists() and told.exists() and told.stat().st_size)
+    width, height = struct.unpack(">II", picture.read_bytes()[16:24])
+    assert width >= 320 and height > 150
+    exported = json.loads(told.read_bytes())
+    assert exported["layer"]["layer"] == "item_emb"
+    assert "effective_rank" in exported["layer"]["values"]
+
+    bench.menu(live, "Turn Auto-Fix On or Off")
+    bench.choose("Turn auto-fix on")
+    expect(bench.notifications).to_contain_text("auto-fix is on for")
+    bench.picture("auto-fix-on")
+    audit = example.parent / ".gradtracer" / "audit.jsonl"
+    bench.wait_until(lambda: audit.exists() and b'"control"' in audit.read_bytes())
+    bench.command("Notifications: Clear All Notifications")
+
     assert training.poll() is None, "the training was to be live"
     training.terminate()
     training.wait(timeout=30)
     expect(page.get_by_role("status").first).to_contain_text("interrupted at step")
     bench.picture("ended")
+
+    bench.menu(finding.filter(has_text="item_emb"), "Open Report")
+    expect(bench.page.locator(".tab.active", has_text="Preview item_emb.md")).to_be_visible()
+    report = bench.preview()
+    expect(report.get_by_role("heading", name="item_emb").first).to_be_visible()
+    expect(report.locator("body")).to_contain_text("effective rank")
+    bench.picture("report")
+
+    over = tree.filter(has_text="finished at step")
+    bench.menu(over, "Compare Runs")
+    expect(bench.page.locator(".monaco-diff-editor .line-delete").first).to_be_visible()
+    bench.picture("compared")
+    runs = example.parent / ".gradtracer" / "runs"
+    assert len(list(runs.iterdir())) == 2
+    bench.menu(over, "Delete Run")
+    dialog = bench.page.locator(".monaco-dialog-box")
+    expect(dialog).to_contain_text("Its journal is gone for good")
+    bench.picture("delete")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(over).to_have_count(0)
+    bench.wait_until(lambda: len(list(runs.iterdir())) == 1)
     assert bench.errors == []
 
 

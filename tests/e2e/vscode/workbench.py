@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import ConsoleMessage, Frame, Locator, Page
+from playwright.sync_api import ConsoleMessage, Frame, FrameLocator, Locator, Page, expect
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts" / "vscode"
 """Screenshots of the latest run, one for each step."""
@@ -17,8 +20,9 @@ _EDITOR_S_OWN = re.compile(r"/static/out/vs/|/(?:vsda|manifest|favicon)", re.IGN
 class Workbench:
     """One window of the editor."""
 
-    def __init__(self, page: Page, story: str) -> None:
+    def __init__(self, page: Page, story: str, machine: Path) -> None:
         self.page = page
+        self._machine = machine
         self.errors: list[str] = []
         """What the console called an error, in the order it came."""
         self._story = story
@@ -33,6 +37,18 @@ class Workbench:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=path)
         return path
+
+    def set(self, name: str, value: object) -> None:
+        """Change a setting of the machine, as another program would."""
+        settings = json.loads(self._machine.read_bytes()) | {name: value}
+        self._machine.write_text(json.dumps(settings), encoding="utf-8")
+
+    def wait_until(self, holds: Callable[[], object], seconds: float = 20) -> None:
+        """Wait for what no page shows."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"the condition did not come to hold in {seconds} s"
+            self.page.wait_for_timeout(20)
 
     def open(self, name: str) -> None:
         """Open a file of the folder by its name."""
@@ -52,6 +68,12 @@ class Workbench:
         row = self.page.locator(".quick-input-list .monaco-list-row", has_text=title).first
         row.wait_for()
         self.page.keyboard.press("Enter")
+        row.wait_for(state="hidden")
+
+    def choose(self, label: str) -> None:
+        """Choose from the list that is open."""
+        row = self.page.locator(".quick-input-list .monaco-list-row", has_text=label)
+        row.click()
         row.wait_for(state="hidden")
 
     def go_to_line(self, line: int, column: int = 1) -> None:
@@ -83,6 +105,11 @@ class Workbench:
         assert inner is not None
         inner.wait_for_selector("main section")
         return inner
+
+    def preview(self) -> FrameLocator:
+        """The Markdown that is shown as a page."""
+        webview = self.page.frame_locator("iframe.webview.ready[src*='markdown-language-features']")
+        return webview.frame_locator("iframe#active-frame")
 
     @property
     def language_status(self) -> Locator:
@@ -136,6 +163,39 @@ class Workbench:
     def notifications(self) -> Locator:
         """The messages that are shown at the lower right."""
         return self.page.locator(".notifications-toasts .notification-list-item")
+
+    def menu(self, row: Locator, entry: str) -> None:
+        """Choose from the context menu of a row."""
+        # The tip of the row that the pointer rests on may lie over this one.
+        self.page.mouse.move(640, 4)
+        self.page.locator(".workbench-hover").wait_for(state="hidden")
+        row.click(button="right")
+        chosen = self.page.locator(".monaco-menu .action-item", has_text=entry)
+        chosen.first.wait_for()
+        # A menu that has just opened takes a release of the button for a choice of nothing.
+        chosen.first.hover()
+        chosen.first.click()
+        chosen.first.wait_for(state="detached")
+
+    def line(self, text: str) -> Locator:
+        """The drawn line that holds a text, with what stands at its end."""
+        return self.page.locator(
+            ".monaco-editor .view-line", has_text=re.compile(text.replace(" ", r"\s"))
+        )
+
+    @property
+    def terminal(self) -> Locator:
+        """What the terminal shows."""
+        return self.page.locator(".terminal-wrapper.active .xterm-rows")
+
+    def accept_file_name(self, ending: str) -> Path:
+        """Take the name that the dialog for saving proposes; the file's path."""
+        box = self.page.locator(".quick-input-widget input[type='text']:visible")
+        expect(box).to_have_value(re.compile(re.escape(ending) + "$"))
+        path = Path(box.input_value())
+        self.page.keyboard.press("Enter")
+        self.page.locator(".quick-input-widget").wait_for(state="hidden")
+        return path
 
     def save(self) -> None:
         """Save the file, and wait until it is."""

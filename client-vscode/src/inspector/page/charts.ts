@@ -132,7 +132,7 @@ export class Charts {
       cursor: { drag: { x: false, y: false } },
       scales: { x: { time: false } },
       axes: [
-        { ...axis, space: 60, values: (_, splits) => splits.map(short) },
+        { ...axis, space: 60, size: 30, values: (_, splits) => splits.map(short) },
         { ...axis, size: 52, values: (_, splits) => splits.map(short) },
       ],
       ...content.options(palette),

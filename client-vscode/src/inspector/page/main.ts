@@ -36,7 +36,7 @@ const png = button("Export PNG", () => void exportPicture());
 const json = button("Export JSON", () => void exportJson());
 const list = new LayerList((name) => tell({ kind: "selected", layer: name }));
 const charts = new Charts();
-const recipe = new RecipeView();
+const recipe = new RecipeView(() => tell({ kind: "apply-recipe" }));
 
 const side = element("section", "side");
 side.setAttribute("aria-label", "Layers of the run");
@@ -89,12 +89,14 @@ function showRun(name: string, told: RunDetail): void {
   if (run !== undefined && run.folder !== told.folder) {
     showLayer(undefined);
     list.showPoints({});
+    // A booster has none of a table's statistics.
+    statistic.replaceChildren();
   }
   run = told;
   heading.textContent = name;
   outcome.textContent = told.outcome;
   list.show(told.layers);
-  recipe.show(told.recipe);
+  recipe.show(told.recipe, told.diagnoses.some(({ type }) => type === "COMPRESSIBLE"));
   showCount();
   showFindings();
   const first = told.layers.find(({ health }) => health === "warning" || health === "error") ?? told.layers[0];
@@ -151,7 +153,8 @@ function offerStatistics(names: readonly string[]): void {
 
 function showCount(): void {
   const all = run?.layers.length ?? 0;
-  count.textContent = list.count === all ? `${all} layers` : `${list.count} of ${all} layers`;
+  const layers = all === 1 ? "1 layer" : `${all} layers`;
+  count.textContent = list.count === all ? layers : `${list.count} of ${layers}`;
 }
 
 async function exportPicture(): Promise<void> {

@@ -13,21 +13,26 @@ export class RecipeView {
   private readonly told = document.createElement("p");
   private readonly plot = document.createElement("div");
   private readonly table = document.createElement("table");
+  private readonly button = document.createElement("button");
   private shown = "";
   private drawn: uPlot | undefined;
   private recipe: RecipeSummary | null = null;
 
-  constructor() {
+  constructor(apply: () => void) {
     this.element.className = "recipe";
     this.heading.textContent = "Compression recipe";
     this.plot.className = "plot";
     this.plot.setAttribute("role", "img");
-    this.element.append(this.heading, this.told, this.plot, this.table);
+    this.button.textContent = "Apply the Recipe";
+    this.button.addEventListener("click", apply);
+    this.element.append(this.heading, this.told, this.button, this.plot, this.table);
     this.element.addEventListener("toggle", () => this.draw());
-    this.show(null);
+    this.show(null, false);
   }
 
-  show(recipe: RecipeSummary | null): void {
+  /** `offered`: it surely keeps the quality, so that there is a fix that applies it. */
+  show(recipe: RecipeSummary | null, offered: boolean): void {
+    this.button.hidden = !offered;
     const text = JSON.stringify(recipe);
     if (text === this.shown) {
       return;
@@ -65,7 +70,7 @@ export class RecipeView {
         legend: { show: false },
         scales: { x: { time: false } },
         axes: [
-          { ...axis, space: 60, values: (_, splits) => splits.map(megabytes) },
+          { ...axis, space: 60, size: 30, values: (_, splits) => splits.map(megabytes) },
           { ...axis, size: 60 },
         ],
         series: [{}, { stroke: palette.line, width: 1, points }],
