@@ -36,6 +36,11 @@ class FrameAnchor:
     anchor: Anchor
 
 
+Placed = dict[tuple[Path, SourceFrame], FrameAnchor | None]
+"""By the run's folder, where its frames stand: most findings of a run name the same few lines of
+its training, and each of their fixes asks for them again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A diagnosis of a run, and what has become of the source it is about."""
@@ -71,6 +76,7 @@ def find(
     `known`: findings in these very texts, which stand where the run says nothing new of them.
     """
     standing = {id(finding.diagnosis): finding for finding in known}
+    placed: Placed = {}
     findings: dict[tuple[object, ...], Finding] = {}
     for run in shown_runs(runs):
         for diagnosis in run.diagnoses.values():
@@ -78,51 +84,76 @@ def find(
                 continue
             finding = standing.get(id(diagnosis))
             if finding is None or finding.run is not run:
-                finding = locate(diagnosis, run, documents, workspace)
+                finding = locate(diagnosis, run, documents, workspace, placed)
             # Two scripts may train one model class: the newer run speaks for the shared line.
             findings.setdefault(_key(finding), finding)
     return list(findings.values())
 
 
-def locate(diagnosis: Diagnosis, run: Run, documents: Documents, workspace: Workspace) -> Finding:
-    """Place one diagnosis in the text as it is now."""
-    frames = _follow_rename(resolve_site(diagnosis.site, run, documents, workspace), run)
+def locate(
+    diagnosis: Diagnosis,
+    run: Run,
+    documents: Documents,
+    workspace: Workspace,
+    placed: Placed | None = None,
+) -> Finding:
+    """Place one diagnosis in the text as it is now.
+
+    `placed`: what was found of frames in these very texts, which grows by what is found.
+    """
+    placed = {} if placed is None else placed
+    frames = _follow_rename(resolve_site(diagnosis.site, run, documents, workspace, placed), run)
     related = {
-        role: resolve_site(site, run, documents, workspace)
+        role: resolve_site(site, run, documents, workspace, placed)
         for role, site in diagnosis.related.items()
     }
     state = _state(diagnosis, frames)
     finding = Finding(diagnosis, run, state, frames, related)
-    if state == "current" and addressed(fix_context(finding, documents, workspace)):
+    if state == "current" and addressed(fix_context(finding, documents, workspace, placed)):
         return replace(finding, state="outdated")
     return finding
 
 
-def fix_context(finding: Finding, documents: Documents, workspace: Workspace) -> FixContext:
+def fix_context(
+    finding: Finding, documents: Documents, workspace: Workspace, placed: Placed | None = None
+) -> FixContext:
     """What the fixes of a finding work from."""
 
     def frames(site: SourceSite) -> list[Frame]:
-        resolved = resolve_site(site, finding.run, documents, workspace)
+        resolved = resolve_site(site, finding.run, documents, workspace, placed)
         return [(frame.path, frame.source, frame.anchor) for frame in resolved]
 
     return FixContext(diagnosis=finding.diagnosis, offer=None, frames=frames)
 
 
 def resolve_site(
-    site: SourceSite, run: Run, documents: Documents, workspace: Workspace
+    site: SourceSite,
+    run: Run,
+    documents: Documents,
+    workspace: Workspace,
+    placed: Placed | None = None,
 ) -> list[FrameAnchor]:
     """The frames of a site that lie in the workspace and can be read, innermost first."""
+    placed = {} if placed is None else placed
     resolved: list[FrameAnchor] = []
-    root = run.started.root if run.started else str(run.root)
     for frame in site.frames:
-        if frame.cell:
-            placed = _in_a_cell(frame, run, documents)
-        else:
-            path = workspace.resolve_file(frame.file, root, run.root)
-            placed = _in_text(frame, path, run, documents) if path is not None else None
-        if placed is not None:
-            resolved.append(placed)
+        key = (run.folder, frame)
+        if key not in placed:
+            placed[key] = _place(frame, run, documents, workspace)
+        found = placed[key]
+        if found is not None:
+            resolved.append(found)
     return resolved
+
+
+def _place(
+    frame: SourceFrame, run: Run, documents: Documents, workspace: Workspace
+) -> FrameAnchor | None:
+    if frame.cell:
+        return _in_a_cell(frame, run, documents)
+    root = run.started.root if run.started else str(run.root)
+    path = workspace.resolve_file(frame.file, root, run.root)
+    return _in_text(frame, path, run, documents) if path is not None else None
 
 
 def _in_text(frame: SourceFrame, path: Path, run: Run, documents: Documents) -> FrameAnchor | None:

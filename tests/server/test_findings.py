@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from run_factory import WATCH_STATEMENT, RunFactory, statement_of
 
-from gradtracer_schemas import SourceFrame, SourceSite
+from gradtracer_schemas import Diagnosis, SourceFrame, SourceSite
 from gradtracer_server.findings import Finding, find
 from gradtracer_server.runbook import RunBook
 from gradtracer_server.source.documents import Documents
@@ -54,6 +54,19 @@ def test_finding_follows_its_line_when_text_above_grows(project: RunFactory) -> 
     assert finding.anchor.state == "moved"
     assert finding.anchor.range is not None
     assert finding.anchor.range.start.line == 11
+
+
+def test_findings_of_a_run_share_what_was_found_of_the_lines_they_name(project: RunFactory) -> None:
+    project.finished()
+    book = RunBook([project.root])
+    book.refresh()
+    (run,) = book.runs
+    (known,) = run.diagnoses.values()
+    other = msgspec.structs.replace(known, id="another", layer="user_emb")
+    run.diagnoses[other.id] = msgspec.json.decode(msgspec.json.encode(other), type=Diagnosis)
+    first, second = find([run], Documents(), Workspace([project.root]))
+    assert first.diagnosis.site is not second.diagnosis.site
+    assert first.frames[0] is second.frames[0]
 
 
 def test_edited_definition_makes_the_finding_outdated(project: RunFactory) -> None:

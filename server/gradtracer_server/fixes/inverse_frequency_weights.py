@@ -101,6 +101,8 @@ def _target(context: FixContext) -> tuple[float, _Loader]:
 
 def _loaders(path: Path, source: SourceText) -> list[_Loader]:
     found: list[_Loader] = []
+    if b"DataLoader" not in source.data:
+        return found
     for match in re.finditer(rb"\bDataLoader\s*\(", source.data):
         statement = source.statement_at(source.position_of(match.start()))
         for call in [] if statement is None else source.call_nodes(statement):

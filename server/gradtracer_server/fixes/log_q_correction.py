@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from tree_sitter import Node
 
@@ -23,6 +24,8 @@ NAME = "log-q-correction"
 TITLE = "Correct the in-batch softmax by log Q"
 
 _LOSS = re.compile(rb"\bcross_entropy\s*\(|\bCrossEntropyLoss\s*\(")
+_LOSS_CLASS = re.compile(rb"\bCrossEntropyLoss\s*\(")
+_ASSIGNED = re.compile(rb"([\w.]+)\s*=\s*[\w.]*\Z")
 _CORRECTED = "log_q("
 _CLOSER = frozenset(
     {"attribute", "binary_operator", "call", "identifier", "parenthesized_expression", "subscript"}
@@ -76,8 +79,18 @@ def _target(context: FixContext) -> tuple[Path, SourceText, Node]:
     return found[0]
 
 
-def _in_batch(source: SourceText) -> Iterator[Node]:
-    """The logits of losses whose labels are the diagonal."""
+_in_batch_of: WeakKeyDictionary[SourceText, list[Node]] = WeakKeyDictionary()
+
+
+def _in_batch(source: SourceText) -> list[Node]:
+    """The logits of losses whose labels are the diagonal: the same for every table of a text."""
+    known = _in_batch_of.get(source)
+    if known is None:
+        known = _in_batch_of[source] = list(_find_in_batch(source))
+    return known
+
+
+def _find_in_batch(source: SourceText) -> Iterator[Node]:
     if not _LOSS.search(source.data):
         return
     named_losses = _named_losses(source)
@@ -103,8 +116,13 @@ def _in_batch(source: SourceText) -> Iterator[Node]:
 def _named_losses(source: SourceText) -> list[str]:
     """The names that a file gives to `nn.CrossEntropyLoss(...)`."""
     found: dict[str, None] = {}
-    for match in re.finditer(rb"([\w.]+)\s*=\s*[\w.]*\bCrossEntropyLoss\s*\(", source.data):
-        found[match[1].decode("utf-8", "replace")] = None
+    # To look for all that is assigned takes a long file longer than everything else in a renewal.
+    for match in _LOSS_CLASS.finditer(source.data):
+        statement = source.statement_at(source.position_of(match.start()))
+        start = 0 if statement is None else statement.span.start
+        assigned = _ASSIGNED.search(source.data[start : match.start()])
+        if assigned is not None:
+            found[assigned[1].decode("utf-8", "replace")] = None
     return list(found)
 
 

@@ -27,6 +27,8 @@ class PlainText:
     @cached_property
     def lines(self) -> list[str]:
         """The lines, without their line breaks; what editors and Python count as lines."""
+        if "\r" not in self.text:
+            return self._raw_lines
         return [line[:-1] if line.endswith("\r") else line for line in self._raw_lines]
 
     def clamp(self, position: Position) -> Position:
@@ -69,7 +71,8 @@ class PlainText:
 
     @cached_property
     def _line_starts(self) -> list[int]:
-        return [0, *accumulate(len(line) + 1 for line in self._raw_lines[:-1])]
+        lengths = map(len, self._raw_lines[:-1])
+        return list(accumulate(lengths, lambda start, length: start + length + 1, initial=0))
 
     def point(self, position: Position) -> Point:
         """A position as the parser counts: rows, and columns in bytes."""
