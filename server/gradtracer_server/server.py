@@ -10,6 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from gradtracer_server.allocator import give_memory_back
+
 if TYPE_CHECKING:
     from gradtracer_server.language_server import GradTracerServer
 
@@ -22,6 +24,7 @@ def serve(tcp: tuple[str, int] | None = None) -> int:
     `tcp`: listen on this address instead of stdio; port 0 takes a free one. The address is
     written on standard error.
     """
+    give_memory_back()
     server = _load()
     try:
         if tcp is None:
