@@ -1,4 +1,4 @@
-"""Makes the pictures of the READMEs from what the latest run of these tests saw.
+"""Makes the pictures of the READMEs and the walkthrough from what these tests saw last.
 
 `make vscode-screenshots` runs the tests and then this. Of each picture 128 colours are kept, which
 a dark editor does not miss: the package stays small.
@@ -12,7 +12,8 @@ from pathlib import Path
 from PIL import Image
 from workbench import ARTEFACTS
 
-MEDIA = Path(__file__).parents[3] / "client-vscode" / "media"
+MEDIA = Path(__file__).parents[3] / "client-vscode" / "media" / "walkthrough"
+"""A page of the walkthrough may show what lies beside it and nothing else."""
 COLOURS = 128
 PICTURES = {
     "hover": "live_training_is_seen_understood_and_fixed/*-hover.png",

@@ -102,4 +102,12 @@ def test_a_folder_without_python_starts_no_server(tmp_path: Path, open_folder: O
     expect(bench.page.get_by_text("No training was watched in this workspace yet.")).to_be_visible()
     expect(bench.notifications).to_have_count(0)
     bench.picture("welcome")
+
+    # A narrow editor leaves the picture out.
+    bench.page.keyboard.press("Control+b")
+    bench.command("GradTracer: Get Started")
+    bench.page.get_by_role("button", name="Read what is found").click()
+    shown = bench.page.frame_locator("iframe.webview.ready").frame_locator("iframe#active-frame")
+    expect(shown.get_by_role("img")).to_have_js_property("naturalWidth", 1280)
+    bench.picture("walkthrough")
     assert bench.errors == []
