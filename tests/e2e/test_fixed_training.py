@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -133,6 +134,8 @@ class Project:
     def __init__(self, root: Path, text: str) -> None:
         self.root, self.path = root, root / "train.py"
         self.path.write_text(text, encoding="utf-8")
+        recipe = {"model": "Net", "layers": {"item_emb": {"quantization": "INT8"}}}
+        (root / RECIPE).write_text(json.dumps(recipe), encoding="utf-8")
         told = self._python("-c", RECORD, str(self.path))
         assert told.returncode == 0, told.stderr
         self.sites = msgspec.json.decode(told.stdout.splitlines()[-1], type=Sites)
@@ -191,6 +194,8 @@ class Project:
             path.write_bytes(text.encode())
 
 
+RECIPE = "gradtracer_recipe.json"
+DECAY = {"weight_decay": 0.2, "measured_decay": 1e-4}
 LAYER_RATE = {"lr": 1e-3, "measured_lr": 1e-2, "parameters": "item_emb.weight"}
 CASES: list[tuple[str, str, dict[str, Any], str]] = [
     ("reduce-learning-rate", "item_emb", {"lr": 1e-3}, "default=0.001"),
@@ -205,6 +210,13 @@ CASES: list[tuple[str, str, dict[str, Any], str]] = [
     ("enable-auto-fix", "item_emb", {}, "auto_fix=True"),
     ("suppress", "item_emb", {}, "# gradtracer: ignore[DEAD_EMBEDDINGS]"),
 ]
+ALONE: list[tuple[str, str, dict[str, Any], str]] = [
+    ("raise-learning-rate", "fc", {"lr": 0.1, "measured_lr": 1e-2}, "default=0.1"),
+    ("set-weight-decay", "fc", DECAY, "torch.optim.AdamW("),
+    ("train-longer", "fc", {"factor": 2}, "for step in range(60):"),
+    ("apply-recipe", "item_emb", {"path": RECIPE}, f'gradtracer.compress(model, "{RECIPE}")'),
+]
+"""Cases that take back what one of the others does, or end what it goes on from."""
 LOADED_CASES: list[tuple[str, str, dict[str, Any], str]] = [
     ("log-q-correction", "item_emb", {}, "logits - gradtracer.log_q(self.item_emb, items)"),
     ("inverse-frequency-weights", "item_emb", {"power": 0.3}, "sampler=torch.utils.data."),
@@ -216,7 +228,7 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(tmp_path_factory.mktemp("inline"), INLINE)
 
 
-@pytest.mark.parametrize(("fix", "layer", "parameters", "expected"), CASES)
+@pytest.mark.parametrize(("fix", "layer", "parameters", "expected"), [*CASES, *ALONE])
 def test_a_fixed_script_trains_to_the_end(
     inline: Project, fix: str, layer: str, parameters: dict[str, Any], expected: str
 ) -> None:
@@ -243,7 +255,7 @@ def test_fixes_of_the_loss_and_the_sampling_train_to_the_end_together(tmp_path: 
 
 
 def test_every_fix_of_a_training_loop_is_among_them() -> None:
-    made = {case[0] for case in (*CASES, *LOADED_CASES)}
+    made = {case[0] for case in (*CASES, *ALONE, *LOADED_CASES)}
     assert made == set(FIXES) - {"edit-booster-parameter", "leave-out-column"}
 
 

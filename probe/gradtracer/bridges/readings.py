@@ -92,6 +92,11 @@ def _read_one(tracker: Any) -> Reading:
                 for each in several
             ]
             step = tracker.run.step if towers else 0
+        case "TrainingTracker":
+            # Its figures are those that the user logs: the findings alone are new.
+            values = {}
+            found = [(tracker.name, each) for each in tracker.findings(tracker.figures())]
+            step = tracker.run.step
         case "TreeDynamicsTracker":
             values = {tracker.name: tracker.extract_dynamics()}
             found = [(tracker.name, each) for each in tracker.findings()]

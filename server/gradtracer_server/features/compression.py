@@ -7,10 +7,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from lsprotocol import types
 
-from gradtracer_schemas import CheckpointRequest
 from gradtracer_server.exceptions import ServerError
 
 if TYPE_CHECKING:
@@ -21,6 +19,9 @@ COMPRESS = "gradtracer.compressCheckpoint"
 
 async def compress_checkpoint(ls: GradTracerServer, *arguments: Any) -> dict[str, Any]:
     """Compress a checkpoint (an object as PROTOCOL.md has it); bytes and quality, or why not."""
+    import msgspec
+
+    from gradtracer_schemas import CheckpointRequest
     from gradtracer_server.compressing import compress_checkpoint as compress
 
     session = ls.session

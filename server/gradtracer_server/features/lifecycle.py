@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 
 from gradtracer_server.capabilities import ClientSupport
-from gradtracer_server.discovery import HOME
 from gradtracer_server.features import configuration, text_document_content, watched_files
 from gradtracer_server.features.diagnostic_items import diagnostics
 from gradtracer_server.features.progress import ProgressReporter
@@ -141,6 +140,8 @@ class Life:
         """Let commands and agents that work on the projects of these runs find this server."""
         if not runs:
             return
+        from gradtracer_server.discovery import HOME
+
         if self._listener is None:
             from gradtracer_server.features.attachment import Listener
 

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
-from gradtracer_schemas import SetAutoFix, SetTrackInterval
-from gradtracer_server.control import ask, live_run, request_of
-from gradtracer_server.discovery import read_connection
 from gradtracer_server.exceptions import ServerError
 
 if TYPE_CHECKING:
+    from gradtracer_schemas import SetAutoFix, SetTrackInterval
     from gradtracer_server.findings import Finding
     from gradtracer_server.language_server import GradTracerServer
 
@@ -26,6 +24,8 @@ _MOST_INTERVAL = 1_000_000
 
 async def set_auto_fix(ls: GradTracerServer, *arguments: Any) -> dict[str, Any]:
     """Turn auto-fix on or off in a live run (`run id`, `enabled`, `layer`); what it answered."""
+    from gradtracer_schemas import SetAutoFix
+
     run, enabled, layer = [*arguments, *("", None, "")[len(arguments) :]][:3]
     if not isinstance(enabled, bool):
         return {"accepted": False, "reason": f"expected true or false, got {enabled!r:.80}"}
@@ -34,6 +34,8 @@ async def set_auto_fix(ls: GradTracerServer, *arguments: Any) -> dict[str, Any]:
 
 async def set_track_interval(ls: GradTracerServer, *arguments: Any) -> dict[str, Any]:
     """Follow another share of the steps (`run id`, `interval`, `layer`); what it answered."""
+    from gradtracer_schemas import SetTrackInterval
+
     run, interval, layer = [*arguments, *("", None, "")[len(arguments) :]][:3]
     if not isinstance(interval, int) or not 1 <= interval <= _MOST_INTERVAL or interval is True:
         reason = f"expected a number from 1 to {_MOST_INTERVAL:,}, got {interval!r:.80}"
@@ -45,6 +47,8 @@ async def set_track_interval(ls: GradTracerServer, *arguments: Any) -> dict[str,
 async def _ask(
     ls: GradTracerServer, name: str, change: SetAutoFix | SetTrackInterval
 ) -> dict[str, Any]:
+    from gradtracer_server.control import ask, live_run, request_of
+
     session = ls.session
     if session is None or not session.watcher.ready:
         return {"accepted": False, "reason": "the server has only begun"}
@@ -59,6 +63,8 @@ async def _ask(
 
 def live_action(finding: Finding) -> types.CodeAction | None:
     """Auto-fix on or off for the table of a finding that it acts on, where its run is live."""
+    from gradtracer_server.discovery import read_connection
+
     diagnosis, run = finding.diagnosis, finding.run
     if diagnosis.type != "ZOMBIE_EMBEDDINGS" or run.status != "live":
         return None
