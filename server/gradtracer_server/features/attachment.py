@@ -94,6 +94,9 @@ class Listener:
             path = home / FOLDER / f"{pid}.json"
             self._files[home] = path
             try:
+                # By its own bits: root could write where nobody is meant to.
+                if not home.stat().st_mode & 0o222:
+                    continue
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 _sweep(path.parent)
                 path.unlink(missing_ok=True)

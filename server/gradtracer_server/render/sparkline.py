@@ -22,8 +22,9 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     low, high = min(points), max(points)
     if high <= low:
         return _BLOCKS[0] * len(points)
-    scale = (len(_BLOCKS) - 1) / (high - low)
-    return "".join(_BLOCKS[round((point - low) * scale)] for point in points)
+    top = len(_BLOCKS) - 1
+    # The least floats there are have no reciprocal.
+    return "".join(_BLOCKS[round((point - low) / (high - low) * top)] for point in points)
 
 
 def _averaged(values: Sequence[float], width: int) -> list[float]:

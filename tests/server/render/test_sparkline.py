@@ -23,6 +23,10 @@ def test_fewer_than_two_numbers_are_no_series() -> None:
     assert sparkline([]) == sparkline([1.0]) == sparkline([1.0, math.nan, math.inf]) == ""
 
 
+def test_the_least_numbers_there_are_can_be_drawn() -> None:
+    assert sparkline([0.0, 5e-324]) == sparkline([0.0, 2e-311]) == "▁█"
+
+
 @given(st.lists(st.floats(-1e300, 1e300), min_size=2, max_size=400), st.integers(2, 30))
 def test_any_series_fits_the_width(values: list[float], width: int) -> None:
     line = sparkline(values, width)
