@@ -88,6 +88,7 @@ from gradtracer_schemas.recipe import (
     RecipePoint,
     RowSet,
     Tier,
+    size_in_words,
 )
 from gradtracer_schemas.rule import DIAGNOSIS_TYPES, DiagnosisType, Rule
 from gradtracer_schemas.run import (
@@ -189,6 +190,7 @@ __all__ = [
     "is_loopback",
     "pack_levels",
     "pack_rows",
+    "size_in_words",
     "unpack_levels",
     "unpack_rows",
 ]

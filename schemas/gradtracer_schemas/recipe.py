@@ -88,6 +88,12 @@ class LayerRecipe(msgspec.Struct, frozen=True, kw_only=True):
     measured_damage: float | None = None
     """Share of the quality lost when this layer alone is changed, measured; negative: gained."""
 
+    @property
+    def is_smaller(self) -> bool:
+        """Whether both sizes are known, and it saves bytes."""
+        before, after = self.bytes_before, self.bytes_after
+        return before is not None and after is not None and after < before
+
 
 class RecipePoint(msgspec.Struct, frozen=True, kw_only=True):
     """One of the recipes that no other beats in both bytes and the damage reckoned with.
@@ -142,3 +148,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     empty in an event that would be too long with it."""
     path: str = ""
     """File that holds it whole, relative to the run's root; empty: none was written."""
+
+
+def size_in_words(count: int | None) -> str:
+    """`25.60 MB`, `0.21 MB`, `12.3 KB`."""
+    if count is None:
+        return "an unknown size"
+    return f"{count / 1e6:.2f} MB" if count >= 100_000 else f"{count / 1e3:.1f} KB"

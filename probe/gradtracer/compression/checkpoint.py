@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from gradtracer.compression.application import as_recipe, compress
 from gradtracer.compression.compressed_file import built_by, imported, save_compressed
 from gradtracer.compression.quality import values_of
-from gradtracer.exceptions import GradTracerError, NotCompressible, UsageError
+from gradtracer.exceptions import GradTracerError, UsageError
 from gradtracer_schemas import CheckpointRequest, CheckpointResult, Recipe
 
 _HOLDERS = ("state_dict", "model_state_dict", "model")
@@ -161,7 +161,7 @@ def main(arguments: list[str]) -> int:
         # As for any script of the user's, its own modules are beside it.
         sys.path[:0] = [request.folder or str(Path.cwd())]
         say(result=compress_checkpoint(request, lambda what: say(progress=what)))
-    except (GradTracerError, NotCompressible, OSError, msgspec.ValidationError) as error:
+    except (GradTracerError, OSError, msgspec.ValidationError) as error:
         say(error=str(error))
         return 1
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import NormalDist
 
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
-from gradtracer_schemas import Evidence, FixOffer, LayerRecipe, Recipe
+from gradtracer_schemas import Evidence, FixOffer, Recipe, size_in_words
 
 
 def examine(layer: str, recipe: Recipe, examples: int) -> Finding | None:
@@ -24,7 +24,7 @@ def examine(layer: str, recipe: Recipe, examples: int) -> Finding | None:
     before, after = recipe.quality_before, recipe.quality_after
     if entry is None or not recipe.floor_held or floor is None or recipe.quality_interval is None:
         return None
-    if not before or after is None or not _smaller(entry):
+    if not before or after is None or not entry.is_smaller:
         return None
     kept, (low, high) = after / before, recipe.quality_interval
     error = (high - low) / 2 / NormalDist().inv_cdf(0.5 + recipe.quality_level / 2)
@@ -35,14 +35,15 @@ def examine(layer: str, recipe: Recipe, examples: int) -> Finding | None:
         severity="information",
         confidence=probability_above(kept, error, floor),
         premise=(
-            f"{layer} needs {megabytes(entry.bytes_after)} instead of "
-            f"{megabytes(entry.bytes_before)}; with the whole recipe {metric} changes by {change}."
+            f"{layer} needs {size_in_words(entry.bytes_after)} instead of "
+            f"{size_in_words(entry.bytes_before)}; with the whole recipe {metric} changes by "
+            f"{change}."
         ),
         implies="What is stored and served beyond that buys no quality that can be measured.",
         action=f"Apply the recipe. {entry.reason}".strip(),
         expected_effect=(
-            f"The saved model falls from {megabytes(recipe.bytes_before)} to "
-            f"{megabytes(recipe.bytes_after)}; {metric} was {after:.4g} with it, {before:.4g} "
+            f"The saved model falls from {size_in_words(recipe.bytes_before)} to "
+            f"{size_in_words(recipe.bytes_after)}; {metric} was {after:.4g} with it, {before:.4g} "
             "without."
         ),
         risk="A compressed table is served, not trained on: keep the checkpoint it was made from.",
@@ -63,15 +64,3 @@ def examine(layer: str, recipe: Recipe, examples: int) -> Finding | None:
             suppress(),
         ],
     )
-
-
-def megabytes(count: int | None) -> str:
-    """`25.60 MB`, `0.21 MB`, `12.3 KB`."""
-    if count is None:
-        return "an unknown size"
-    return f"{count / 1e6:.2f} MB" if count >= 100_000 else f"{count / 1e3:.1f} KB"
-
-
-def _smaller(entry: LayerRecipe) -> bool:
-    before, after = entry.bytes_before, entry.bytes_after
-    return before is not None and after is not None and after < before

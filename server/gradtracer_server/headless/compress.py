@@ -7,12 +7,11 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
-from gradtracer_schemas import CheckpointRequest, CheckpointResult
+from gradtracer_schemas import CheckpointRequest, CheckpointResult, size_in_words
 from gradtracer_server.compressing import compress_checkpoint
 from gradtracer_server.headless.output import note, say
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.json import document
-from gradtracer_server.render.recipe import size
 
 
 def compress(
@@ -36,10 +35,8 @@ def compress(
 def result_line(result: CheckpointResult) -> str:
     """`model.compressed.pt: 25.60 MB -> 3.60 MB (7.1x), NDCG@10 0.0681 -> 0.0680 (-0.05 %)`."""
     ratio = result.bytes_before / max(1, result.bytes_after)
-    line = (
-        f"{clean(result.output, 300)}: {size(result.bytes_before)} -> {size(result.bytes_after)} "
-        f"({ratio:.1f}x), "
-    )
+    sizes = f"{size_in_words(result.bytes_before)} -> {size_in_words(result.bytes_after)}"
+    line = f"{clean(result.output, 300)}: {sizes} ({ratio:.1f}x), "
     before, after = result.quality_before, result.quality_after
     if before is None or after is None:
         return f"{line}quality not measured"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gradtracer_schemas import size_in_words
 from gradtracer_server.render.numbers import number
 
 if TYPE_CHECKING:
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 def layer_line(layer: str, recipe: Recipe | None) -> str:
     """`Recipe: 25.60 MB -> 3.60 MB as INT4, NDCG@10 -0.05 % measured`; empty where it has none."""
     entry = recipe.layers.get(layer) if recipe is not None else None
-    if recipe is None or entry is None or not _smaller(entry):
+    if recipe is None or entry is None or not entry.is_smaller:
         return ""
-    before, after = size(entry.bytes_before), size(entry.bytes_after)
+    before, after = size_in_words(entry.bytes_before), size_in_words(entry.bytes_after)
     return f"Recipe: {before} -> {after} as {_form(entry)}, {_quality(recipe)}."
 
 
@@ -42,7 +43,7 @@ def recipe_json(recipe: Recipe | None) -> dict[str, Any] | None:
                 "measured": entry.measured_damage,
             }
             for name, entry in recipe.layers.items()
-            if entry is not None and _smaller(entry)
+            if entry is not None and entry.is_smaller
         ],
         "front": [
             {
@@ -53,13 +54,6 @@ def recipe_json(recipe: Recipe | None) -> dict[str, Any] | None:
             for point in recipe.front
         ],
     }
-
-
-def size(count: int | None) -> str:
-    """`25.60 MB`, `12.3 KB`."""
-    if count is None:
-        return "an unknown size"
-    return f"{count / 1e6:.2f} MB" if count >= 100_000 else f"{count / 1e3:.1f} KB"
 
 
 def _quality(recipe: Recipe) -> str:
@@ -81,7 +75,3 @@ def _form(entry: LayerRecipe) -> str:
     if entry.low_rank is not None:
         said += f" of rank {entry.low_rank}"
     return said
-
-
-def _smaller(entry: LayerRecipe) -> bool:
-    return entry.bytes_after is not None and entry.bytes_after < (entry.bytes_before or 0)

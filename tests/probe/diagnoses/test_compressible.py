@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gradtracer.diagnoses.compressible import examine, megabytes
-from gradtracer_schemas import LayerRecipe, Recipe
+from gradtracer.diagnoses.compressible import examine
+from gradtracer_schemas import LayerRecipe, Recipe, size_in_words
 
 RECIPE = Recipe(
     model="MF",
@@ -75,7 +75,7 @@ def test_what_was_only_predicted_or_fell_below_the_floor_is_not_named(
 
 
 def test_sizes_are_told_in_units_that_fit() -> None:
-    assert [megabytes(n) for n in (25_600_000, 210_000, 12_345, None)] == [
+    assert [size_in_words(n) for n in (25_600_000, 210_000, 12_345, None)] == [
         "25.60 MB",
         "0.21 MB",
         "12.3 KB",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gradtracer_schemas import Factor, LayerRecipe, Recipe, RowSet, Tier
-from gradtracer_server.render.recipe import layer_line, size
+from gradtracer_schemas import Factor, LayerRecipe, Recipe, RowSet, Tier, size_in_words
+from gradtracer_server.render.recipe import layer_line
 
 ITEM = LayerRecipe(quantization="INT4", bytes_before=25_600_000, bytes_after=3_600_000)
 PREDICTED = Recipe(
@@ -51,7 +51,7 @@ def test_tiers_and_ranks_are_named() -> None:
 
 
 def test_small_and_large_sizes_have_their_units() -> None:
-    assert [size(each) for each in (2_000_000, 1_500, None)] == [
+    assert [size_in_words(each) for each in (2_000_000, 1_500, None)] == [
         "2.00 MB",
         "1.5 KB",
         "an unknown size",
