@@ -15,21 +15,33 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def targets() -> set[str]:
     """Targets of the Makefile that carry a text for `make help`."""
-    return set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
 
 
 def commands(document: str) -> set[str]:
     """Targets that a document tells its reader to make."""
-    return set(re.findall(r"\bmake ([a-z]+)\b(?=`|\s{2,}|$)", document, re.M))
+    return set(re.findall(r"\bmake ([a-z-]+)\b(?=`|\s{2,}|$)", document, re.M))
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"])
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "tests/bench/README.md"]
+
+
+def scripts(document: str) -> set[str]:
+    """Files that a document tells its reader to run with Python."""
+    return set(re.findall(r"\bpython ((?:examples|tests|schemas)/\S+\.py)", document))
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_command_that_a_document_names_exists(name: str) -> None:
-    assert commands((ROOT / name).read_text(encoding="utf-8")) - targets() == set()
+    document = (ROOT / name).read_text(encoding="utf-8")
+    assert commands(document) - targets() == set()
+    assert {script for script in scripts(document) if not (ROOT / script).is_file()} == set()
 
 
 def test_a_command_that_does_not_exist_is_seen() -> None:
     assert commands("Run `make tset`, then\nmake setup   # first") == {"tset", "setup"}
+    assert commands("`make bench-site`") == {"bench-site"}
+    assert scripts("(`python tests/bench/bench.py --pairs 3`)") == {"tests/bench/bench.py"}
 
 
 def test_ci_runs_what_a_developer_runs() -> None:
