@@ -61,7 +61,7 @@ bench-sites: $(INSTALLED)  ## Print how many layers of RecBole, DeepCTR-Torch an
 bench-compression: $(INSTALLED)  ## Print what compression recipes are worth on three models, 10 seeds: an hour; goes on where it stopped
 	$(BIN)/python tests/bench/bench_compression.py
 
-bench-vscode: $(INSTALLED) $(NODE_INSTALLED) vscode
+bench-vscode: $(INSTALLED) $(NODE_INSTALLED) vscode  ## Print what the extension takes in a real VS Code
 	$(BIN)/pytest -q -s tests/e2e/vscode/measure.py
 
 vscode-screenshots: $(INSTALLED) $(NODE_INSTALLED) vscode  ## Make the pictures of the READMEs anew, by the tests in VS Code
