@@ -11,6 +11,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from gradtracer.compression.formats import packed, stores_otherwise
 from gradtracer.compression.packed_layers import PackedEmbedding, PackedEmbeddingBag, PackedLinear
 from gradtracer.compression.packed_table import PackedTable
 from gradtracer.compression.recipe_file import (
@@ -20,11 +21,10 @@ from gradtracer.compression.recipe_file import (
     matching_key,
     read_recipe,
 )
-from gradtracer.compression.row_set import unpack_rows
 from gradtracer.compression.structure import narrow
-from gradtracer.exceptions import NotAModel, NotCompressible, RecipeError
+from gradtracer.exceptions import NotAModel, RecipeError
 from gradtracer.roots import unwrapped
-from gradtracer_schemas import LayerRecipe, Quantization, Recipe, RowSet
+from gradtracer_schemas import LayerRecipe, Recipe
 
 _PACKED = (nn.Embedding, nn.EmbeddingBag, nn.Linear)
 _KINDS = "an nn.Embedding, nn.EmbeddingBag or nn.Linear with the forward pass of its class"
@@ -156,7 +156,7 @@ def _groups(model: nn.Module, recipe: Recipe) -> Iterator[list[_Holder]]:
         entry = None if key is None else recipe.layers[key]
         if attribute == "weight" and key is not None:
             reached.add(key)
-        if attribute != "weight" and not (key == path and entry and _stores_otherwise(entry)):
+        if attribute != "weight" and not (key == path and entry and stores_otherwise(entry)):
             # beside the weight a layer keeps its bias, which is left as it is
             continue
         holder = _Holder(name, model.get_submodule(name), entry, named)
@@ -165,7 +165,7 @@ def _groups(model: nn.Module, recipe: Recipe) -> Iterator[list[_Holder]]:
         by_weight.setdefault(id(parameter), []).append(holder)
     for name, module in model.named_modules():
         entry = recipe.layers.get(name)
-        if not (entry and _stores_otherwise(entry)) or reached & {name, f"{name}.weight"}:
+        if not (entry and stores_otherwise(entry)) or reached & {name, f"{name}.weight"}:
             continue
         raise RecipeError(
             f"layers.{name}: expected a layer with a weight of its own, got "
@@ -173,7 +173,7 @@ def _groups(model: nn.Module, recipe: Recipe) -> Iterator[list[_Holder]]:
         )
     for holders in by_weight.values():
         said = [held for held in holders if held.named] or holders
-        asks = [held for held in said if held.entry and _stores_otherwise(held.entry)]
+        asks = [held for held in said if held.entry and stores_otherwise(held.entry)]
         if not asks:
             continue
         for held in said:
@@ -208,10 +208,6 @@ def _wrong_kind(path: str, held: _Holder, got: str) -> RecipeError:
 
 def _changes_shape(entry: LayerRecipe) -> bool:
     return bool(entry.factor or entry.low_rank or entry.kept_units or entry.kept_inputs)
-
-
-def _stores_otherwise(entry: LayerRecipe) -> bool:
-    return bool(entry.quantization != "FP32" or entry.tiers or entry.dropped)
 
 
 def _storage(entry: LayerRecipe | None) -> object:
@@ -255,33 +251,8 @@ def _table(held: _Holder) -> PackedTable:
             f"{where}.shape: expected {list(weight.shape)} as in this model, got {entry.shape}: "
             "the recipe was made for another"
         )
-    rows = weight.shape[0]
-    taken = torch.zeros(rows, dtype=torch.bool)
-    tiers: list[tuple[Quantization, Tensor]] = []
-    for at, tier in enumerate(entry.tiers):
-        mask = _mask(tier.rows, rows, f"{where}.tiers[{at}].rows", taken)
-        tiers.append((tier.quantization, mask))
-    dropped = (
-        None if entry.dropped is None else _mask(entry.dropped, rows, f"{where}.dropped", taken)
-    )
     max_norm = getattr(module, "max_norm", None)
     if max_norm is not None:
         # a look-up would have shortened each row that is longer
         weight = torch.renorm(weight.detach(), module.norm_type, 0, max_norm)  # type: ignore[arg-type]
-    try:
-        return PackedTable.from_weight(
-            weight, entry.quantization, tiers=tiers, dropped=dropped, fallback=entry.fallback
-        )
-    except NotCompressible as error:
-        raise NotCompressible(f"layers.{name}: {error}; or make the layer null") from None
-
-
-def _mask(rows: RowSet, of: int, where: str, taken: Tensor) -> Tensor:
-    mask = torch.from_numpy(unpack_rows(rows, of, where))
-    twice = (mask & taken).nonzero()[:, 0]
-    if len(twice):
-        raise RecipeError(
-            f"{where}: expected rows that no tier before has, got row {int(twice[0])} again"
-        )
-    taken |= mask
-    return mask
+    return packed(weight, entry, where)

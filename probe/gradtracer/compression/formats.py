@@ -1,15 +1,16 @@
-"""What a layer's recipe makes of its weight: bytes, and the numbers that are read back."""
+"""What a layer's recipe makes of its weight: bytes, packed rows, and the numbers read back."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gradtracer.compression.row_format import row_bytes, stored_as
+from gradtracer.compression.packed_table import PackedTable
+from gradtracer.compression.row_format import row_bytes
 from gradtracer.compression.row_set import unpack_rows
 from gradtracer.compression.structure import projection_format
-from gradtracer_schemas import LayerRecipe
+from gradtracer.exceptions import NotCompressible, RecipeError
+from gradtracer_schemas import LayerRecipe, Quantization, RowSet
 
 
 def bytes_stored(entry: LayerRecipe, rows: int, columns: int, bias: int = 0) -> int:
@@ -31,42 +32,62 @@ def bytes_stored(entry: LayerRecipe, rows: int, columns: int, bias: int = 0) -> 
     rest = rows - gone - sum(tier.rows.count for tier in entry.tiers)
     total = rest * row_bytes(entry.quantization, width) + beside
     total += sum(tier.rows.count * row_bytes(tier.quantization, width) for tier in entry.tiers)
-    places = len(entry.tiers) + (rest > 0) + (gone > 0)
+    if gone and entry.fallback == "mean":
+        last = entry.quantization if rest or not entry.tiers else entry.tiers[-1].quantization
+        total += row_bytes(last, width)
+    places = len(entry.tiers) + (rest > 0 or not entry.tiers) + (gone > 0)
     if places > 1:
         bits = next(bits for bits in (1, 2, 4, 8) if places <= 2**bits)
         total += -(-rows * bits // 8)
     return total
 
 
+def stores_otherwise(entry: LayerRecipe) -> bool:
+    """Whether any row is stored in another form than it has."""
+    return bool(entry.quantization != "FP32" or entry.tiers or entry.dropped)
+
+
+def packed(weight: Tensor, entry: LayerRecipe, where: str) -> PackedTable:
+    """`weight` `[N, D]` as packed rows; of the recipe only the storage counts.
+
+    Raises:
+        RecipeError: a row set is not of this table, or a row is in two.
+        NotCompressible: NaN, or more than the format holds.
+    """
+    rows = weight.shape[0]
+    taken = torch.zeros(rows, dtype=torch.bool)
+    tiers: list[tuple[Quantization, Tensor]] = []
+    for at, tier in enumerate(entry.tiers):
+        mask = _mask(tier.rows, rows, f"{where}.tiers[{at}].rows", taken)
+        tiers.append((tier.quantization, mask))
+    dropped = (
+        None if entry.dropped is None else _mask(entry.dropped, rows, f"{where}.dropped", taken)
+    )
+    try:
+        return PackedTable.from_weight(
+            weight, entry.quantization, tiers=tiers, dropped=dropped, fallback=entry.fallback
+        )
+    except NotCompressible as error:
+        raise NotCompressible(f"{where}: {error}; or make the layer null") from None
+
+
 def read_back(weight: Tensor, entry: LayerRecipe, where: str) -> Tensor:
     """What the rows of `weight` `[N, D]` are after storage, in its dtype and on its device.
 
-    Of the recipe only the storage counts: shapes are `structure.narrow`'s.
-
     Raises:
-        RecipeError: a row set is not of this table.
-        NotCompressible: NaN, or more than the format holds.
+        RecipeError, NotCompressible: as `packed`.
     """
-    rows = len(weight)
-    rest = np.ones(rows, dtype=bool)
-    result = weight.detach().clone()
-    for at, tier in enumerate(entry.tiers):
-        mine = unpack_rows(tier.rows, rows, f"{where}.tiers[{at}].rows")
-        rest &= ~mine
-        ids = torch.from_numpy(np.flatnonzero(mine)).to(weight.device)
-        result[ids] = stored_as(weight[ids], tier.quantization).to(weight.dtype)
-    gone = None
-    if entry.dropped is not None:
-        gone = unpack_rows(entry.dropped, rows, f"{where}.dropped")
-        rest &= ~gone
-    if entry.quantization != "FP32" and rest.all():
-        result = stored_as(weight, entry.quantization).to(weight.dtype)
-    elif entry.quantization != "FP32":
-        ids = torch.from_numpy(np.flatnonzero(rest)).to(weight.device)
-        result[ids] = stored_as(weight[ids], entry.quantization).to(weight.dtype)
-    if gone is not None:
-        mask = torch.from_numpy(gone).to(weight.device)
-        kept = weight.detach()[~mask]
-        mean = entry.fallback == "mean" and len(kept) > 0
-        result[mask] = kept.mean(dim=0) if mean else 0.0
-    return result
+    if not stores_otherwise(entry):
+        return weight.detach().clone()
+    return packed(weight, entry, where).weight
+
+
+def _mask(rows: RowSet, of: int, where: str, taken: Tensor) -> Tensor:
+    mask = torch.from_numpy(unpack_rows(rows, of, where))
+    twice = (mask & taken).nonzero()[:, 0]
+    if len(twice):
+        raise RecipeError(
+            f"{where}: expected rows that no tier before has, got row {int(twice[0])} again"
+        )
+    taken |= mask
+    return mask

@@ -9,9 +9,6 @@ from scipy import stats
 from torch import nn
 
 from gradtracer.compression.candidates import CandidateMaker
-from gradtracer.compression.formats import bytes_stored, read_back
-from gradtracer.compression.row_format import encode
-from gradtracer.compression.row_set import pack_rows
 from gradtracer.compression.sensitivity import (
     Sensitivity,
     along,
@@ -19,7 +16,7 @@ from gradtracer.compression.sensitivity import (
     sample_rows,
 )
 from gradtracer.compression.simulation import simulated
-from gradtracer_schemas import Factor, LayerRecipe, Recipe, Tier
+from gradtracer_schemas import Recipe
 
 
 def bowl(curvature: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
@@ -107,47 +104,3 @@ def test_a_sample_is_drawn_by_weight_and_is_the_same_each_time() -> None:
     assert sample_rows(weights, 400, 400) is None
     unknown = sample_rows(None, 10_000, 400)
     assert unknown is not None and len(unknown) == 400
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        LayerRecipe(quantization="FP16"),
-        LayerRecipe(quantization="INT8"),
-        LayerRecipe(quantization="INT2"),
-        LayerRecipe(
-            quantization="INT4",
-            tiers=[Tier(quantization="INT8", rows=pack_rows(np.arange(50) < 5))],
-            dropped=pack_rows(np.arange(50) > 40),
-        ),
-    ],
-)
-def test_bytes_and_read_back_are_those_of_the_packed_rows(entry: LayerRecipe) -> None:
-    weight = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
-    read = read_back(weight, entry, "layers.table")
-    assert read.shape == weight.shape
-    if not entry.tiers:
-        stored = encode(weight, entry.quantization)
-        assert bytes_stored(entry, 50, 10) == stored.numel() * stored.element_size()
-        return
-    # 5 rows of 18 bytes, 36 of 9, and two bits of place for each of 50
-    assert bytes_stored(entry, 50, 10) == 5 * 18 + 36 * 9 + 13
-    assert torch.equal(read[41:], torch.zeros(9, 10))
-    assert (read[:5] - weight[:5]).abs().max() < (read[5:41] - weight[5:41]).abs().max()
-
-
-def test_bytes_of_shapes_are_those_of_their_parts() -> None:
-    narrow = LayerRecipe(quantization="INT4", factor=Factor(rank=4))
-    assert bytes_stored(narrow, 100, 16) == 100 * 6 + 16 * 12
-    pair = LayerRecipe(quantization="INT4", factor=Factor(rank=4, partners=["other"]))
-    assert bytes_stored(pair, 100, 16) == 100 * 6
-    two = LayerRecipe(quantization="FP16", low_rank=4)
-    assert bytes_stored(two, 100, 16, bias=100) == 2 * 4 * 16 + 2 * 100 * 4 + 4 * 100
-
-
-def test_dropped_rows_may_become_the_mean_of_the_others() -> None:
-    weight = torch.randn(6, 3)
-    entry = LayerRecipe(dropped=pack_rows(np.arange(6) > 3), fallback="mean")
-    read = read_back(weight, entry, "layers.table")
-    assert torch.allclose(read[4:], weight[:4].mean(0).expand(2, 3))
-    assert torch.equal(read[:4], weight[:4])
