@@ -1,6 +1,9 @@
 """Compressed models on disk: plain tensors and a layout, in PyTorch's form or safetensors'.
 
-Nothing in a file is run when it is read: it holds tensors, and a text that says what they are.
+Nothing that a file says is run when it is read, as with `torch.load(..., weights_only=True)`: it
+holds tensors, and a text that says what they are. It may name the function that builds the model;
+that is imported and called only where the caller asks for it by `trust_factory=True`, since whoever
+writes the file chooses the name.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ def save_compressed(model: nn.Module, path: Path | str, *, factory: str = "") ->
         model: What `gradtracer.compress` returned.
         path: Ends in `.safetensors` for that form; PyTorch's, loadable with `weights_only=True`,
             otherwise.
-        factory: `module:function` that builds the model as it was before compression; with it
-            `load_compressed(path)` needs no model.
+        factory: `module:function` that builds the model as it was before compression; who trusts
+            the file may then load it without a model.
 
     Returns:
         Size of the file, bytes.
@@ -72,13 +75,17 @@ def save_compressed(model: nn.Module, path: Path | str, *, factory: str = "") ->
 def load_compressed(
     path: Path | str,
     model: nn.Module | Callable[[], nn.Module] | str | None = None,
+    *,
+    trust_factory: bool = False,
 ) -> nn.Module:
-    """Read what `save_compressed` wrote.
+    """Read what `save_compressed` wrote; no code is chosen by the file, unless it is trusted.
 
     Args:
         path: The file.
         model: The model as it is before compression, with any numbers (it is changed in place); or
-            what builds it, or `module:function` that does. None: the `factory` that was saved.
+            what builds it, or `module:function` that does, which is imported and called.
+        trust_factory: Import and call the `module:function` that the file itself names, where
+            `model` is None. Only for files whose writer you trust to choose what runs.
 
     Returns:
         The compressed model, in evaluation mode, on the device of `model`.
@@ -86,13 +93,13 @@ def load_compressed(
     Raises:
         NotCompressed: the file is no compressed model, or that of another model (with the names
             that differ).
-        UsageError: the file names no factory, and no model was passed.
+        UsageError: no model was passed, and the file names no factory, or is not trusted.
         OSError: it cannot be read.
     """
     path = Path(path)
     state, layout = read_compressed(path)
     try:
-        fresh = make_room(_fresh(path, model, layout), layout)
+        fresh = make_room(_fresh(path, model, layout, trust_factory), layout)
     except NotCompressed as error:
         raise NotCompressed(f"{path}: {error}") from None
     expected = set(fresh.state_dict())
@@ -194,14 +201,23 @@ def imported(name: str) -> Callable[..., Any]:
 
 
 def _fresh(
-    path: Path, model: nn.Module | Callable[[], nn.Module] | str | None, layout: Layout
+    path: Path,
+    model: nn.Module | Callable[[], nn.Module] | str | None,
+    layout: Layout,
+    trusted: bool,
 ) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     if callable(model):
         return model()
-    if model or layout.factory:
+    if model or (trusted and layout.factory):
         return built_by(model or layout.factory)
+    if layout.factory:
+        raise UsageError(
+            f"{path} says that {layout.factory!r} builds its model, and was not trusted to choose "
+            f"what runs: pass it, load_compressed({str(path)!r}, {layout.factory!r}), or "
+            "trust_factory=True for files of writers whom you trust"
+        )
     raise UsageError(
         f"{path} does not say what builds the model: pass it, or what builds it, e.g. "
         f"load_compressed({str(path)!r}, {layout.model or 'Model'}(...))"

@@ -76,10 +76,11 @@ def test_a_file_is_plain_tensors_and_little_else(tmp_path: Path) -> None:
     assert sizes[1] < state_bytes(model) + 6000
 
 
-def test_a_file_that_names_its_factory_needs_no_model(
+def test_a_file_chooses_what_runs_only_where_it_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "shop_models.py").write_text(
+        "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
         "from torch import nn\ndef build():\n    return nn.Sequential(nn.Embedding(20, 4))\n",
         encoding="utf-8",
     )
@@ -89,10 +90,16 @@ def test_a_file_that_names_its_factory_needs_no_model(
         model, {"model": "Sequential", "layers": {"0": {"quantization": "INT8"}}}
     )
     gradtracer.save_compressed(packed, tmp_path / "m.pt", factory="shop_models:build")
-    assert torch.equal(gradtracer.load_compressed(tmp_path / "m.pt")(IDS), packed(IDS))
-    gradtracer.save_compressed(packed, tmp_path / "m.pt")
-    with pytest.raises(UsageError, match=r"does not say what builds the model: pass it"):
+    with pytest.raises(UsageError, match=r"'shop_models:build' builds its model, and was not tr"):
         gradtracer.load_compressed(tmp_path / "m.pt")
+    assert not (tmp_path / "ran").exists()
+    loaded = gradtracer.load_compressed(tmp_path / "m.pt", trust_factory=True)
+    assert torch.equal(loaded(IDS), packed(IDS))
+    assert (tmp_path / "ran").exists()
+    gradtracer.save_compressed(packed, tmp_path / "m.pt")
+    for trust in (False, True):
+        with pytest.raises(UsageError, match=r"does not say what builds the model: pass it"):
+            gradtracer.load_compressed(tmp_path / "m.pt", trust_factory=trust)
     for wrong in ("nowhere:build", "shop_models:nothing", "shop_models"):
         with pytest.raises(UsageError, match=f"expected module:function.* got '{wrong}'"):
             gradtracer.load_compressed(tmp_path / "m.pt", wrong)
