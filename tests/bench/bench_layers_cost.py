@@ -142,7 +142,7 @@ def measure(name: str, build: Callable[[], tuple[nn.Module, Step]], pairs: int) 
         tracker = FlowTracker(model, track_interval=1, run=run)
         for _ in range(BURST * (FIRST_BURSTS + 1)):
             step()
-        (observer,) = tracker._all
+        (observer,) = tracker._assigned.all
 
         def rest() -> None:
             observer.idle = 10**9

@@ -7,7 +7,6 @@ calls, and the methods that users of the original system call.
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -19,16 +18,16 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gradtracer.analyzers.breaks import first_break
+from gradtracer.analyzers.call_order import CallOrder
 from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.analyzers.forward_hook import listen
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts, TrainedBy, optimizer_facts
 from gradtracer.analyzers.original_methods import OriginalMethods
-from gradtracer.analyzers.table_figures import TableFigures, measure, observation
+from gradtracer.analyzers.table_figures import TableFigures, observation
 from gradtracer.analyzers.table_observer import TableObserver
+from gradtracer.analyzers.table_reports import TableReports
 from gradtracer.analyzers.table_state import (
-    TableState,
     exposure_of_all,
-    merge_states,
     pack_state,
     read_state,
     unpack_state,
@@ -41,10 +40,7 @@ from gradtracer.diagnoses.finding import Finding
 from gradtracer.diagnoses.tables import EMBEDDING
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.ranks import place_among_ranks
-from gradtracer.statistics.exposure import Halfway, halfway
-from gradtracer.statistics.movement import MovementTotals
-from gradtracer.statistics.staleness import Staleness
-from gradtracer.statistics.start_share import StartSample, StartShare
+from gradtracer.statistics.start_share import StartShare
 from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
 from gradtracer.training_sites import TrainingSites, training_sites
 from gradtracer_schemas import (
@@ -58,9 +54,6 @@ if TYPE_CHECKING:
     from gradtracer.run import Run
 
 _log = logging.getLogger("gradtracer")
-
-_WRONG_ORDER = 3
-_ORDER_IS_RIGHT = -(2**62)
 
 
 class EmbeddingTracker(OriginalMethods):
@@ -112,21 +105,14 @@ class EmbeddingTracker(OriginalMethods):
         self._auto_fix = AutoFixSwitch(run, self.name, self.track_interval)
         self.steps = 0
         self._counts_step = True
-        self._without_gradient = 0
+        self._order = CallOrder(self.name)
         self._active = run.observing
-        self._measuring = threading.Lock()
-        self._movement: MovementTotals | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._facts: OptimizerFacts | None = None
         self._training: TrainingSites | None = None
-        self._ranks: list[tuple[int, float]] = []
-        self._notes: list[tuple[int, int]] = []
         self._weight: torch.Tensor = embedding_layer.weight
         self._observer = self._observe()
-        self._staleness = self._watch_staleness()
-        self._start: StartSample | None = StartSample(self._weight, run.settings.seed)
-        self.start_share: StartShare | None = None
-        """What the latest report says of the values that the table began with."""
+        self._reports = self._begin_reports()
         if auto_fix:
             self.set_auto_fix(True, reason="")
         self._watch_site = watch = call_site() if watch_site is None else watch_site
@@ -162,8 +148,13 @@ class EmbeddingTracker(OriginalMethods):
         """Turn auto-fix on or off from the next step on; see `AutoFixSwitch.turn`."""
         return self._auto_fix.turn(enabled, self._weight, reason=reason)
 
-    def _watch_staleness(self) -> Staleness:
-        return Staleness(self._weight.shape[0], self.run.settings.seed, step=self.steps)
+    def _begin_reports(self) -> TableReports:
+        return TableReports(self.run, self._weight, self.layer.padding_idx, self.steps)
+
+    @property
+    def start_share(self) -> StartShare | None:
+        """What the latest report says of the values that the table began with."""
+        return self._reports.start_share
 
     def _declaration(self) -> LayerWatched:
         return LayerWatched(
@@ -205,8 +196,7 @@ class EmbeddingTracker(OriginalMethods):
         if not self._active:
             return
         try:
-            self._notice_order()
-            self._observer.before_step(self._weight, self._weight.grad, self.run.step)
+            self._observe_gradient()
         except Exception:
             self._fail("following the gradient")
         self._auto_fix.before_step(optimizer, self._weight)
@@ -233,8 +223,7 @@ class EmbeddingTracker(OriginalMethods):
         if self._optimizer is not None or not self._active:
             return
         try:
-            self._notice_order()
-            self._observer.before_step(self._weight, self._weight.grad, self.run.step)
+            self._observe_gradient()
             self._observer.after_step(self._weight)
             self.steps += 1
             self.run.stepped(self)
@@ -245,19 +234,13 @@ class EmbeddingTracker(OriginalMethods):
         """Called when the training tells its loss."""
         self._auto_fix.take_loss(loss, self._observer)
 
-    def _notice_order(self) -> None:
-        """Say once that steps find look-ups and no gradient, three times from the beginning."""
-        if self._weight.grad is not None:
-            self._without_gradient = _ORDER_IS_RIGHT
-        elif self._weight.requires_grad and self._observer.has_pending:
-            self._without_gradient += 1
-            if self._without_gradient == _WRONG_ORDER:
-                _log.warning(
-                    "%s is looked up, but no step finds a gradient of it: its look-ups are counted "
-                    "and nothing else; call backward() before step(), and zero_grad() after it or "
-                    "before the forward pass",
-                    self.name,
-                )
+    def _observe_gradient(self) -> None:
+        weight, observer = self._weight, self._observer
+        grad = weight.grad
+        self._order.notice(
+            gradient=grad is not None, expected=weight.requires_grad and observer.has_pending
+        )
+        observer.before_step(weight, grad, self.run.step)
 
     def _follow_parameter(self) -> None:
         # The attribute goes through a method of nn.Module, at every step.
@@ -268,9 +251,7 @@ class EmbeddingTracker(OriginalMethods):
             return
         self._weight = weight
         self._observer = self._observe()
-        self._staleness = self._watch_staleness()
-        self._movement = None
-        self._start = StartSample(self._weight, self.run.settings.seed)
+        self._reports = self._begin_reports()
         self._auto_fix.replaced(weight)
         forget_matches()
         _log.info("%s: its weight was replaced or moved; observation starts anew", self.name)
@@ -314,13 +295,6 @@ class EmbeddingTracker(OriginalMethods):
             self._observer.count_pending()
         return pack_state(read_state(self._observer))
 
-    def _halfway(self, state: TableState) -> Halfway | None:
-        # Each rank's own notes cannot be merged: those of the reports serve.
-        look_ups, seen = int(state.counts.sum()), int(np.count_nonzero(state.counts))
-        found = halfway(self._notes, look_ups, seen)
-        self._notes.append((look_ups, seen))
-        return found
-
     def first_nonfinite(self, *, now: bool = False) -> int:
         """The run's step at which the table's gradient first was not finite; -1 for none."""
         if now:
@@ -328,34 +302,17 @@ class EmbeddingTracker(OriginalMethods):
         return int(self._observer.first_nonfinite)
 
     def _measure(self, *, now: bool = False) -> TableFigures:
-        with self._measuring, torch.no_grad():
-            staleness, steps = self._staleness, self.steps
-            own, others = read_state(self._observer), self.run.ranks.of(self.name)
-            state = merge_states(own, [unpack_state(packed) for packed in others])
-            figures = measure(
-                self.name,
-                state,
-                self._weight,
-                self.layer.padding_idx,
-                self.run.settings,
-                halfway=self._halfway(state) if others else self._observer.exposure.halfway(),
-                previous=self._movement,
-            )
-            figures = figures._replace(staleness=staleness.observe(figures.counts, steps))
-            if self._start is not None:
-                self.start_share = self._start.read(self._weight, figures.counts)
+        figures = self._reports.measure(self.name, self._observer, self.steps)
         optimizer = self._optimizer() if self._optimizer is not None else None
         if optimizer is not None:
             # Kept, as the last report is made when the script's own variables are gone.
             self._facts = optimizer_facts(optimizer, self._weight)
         layers = [each for each in list(self.run.trackers) if isinstance(each, FlowTracker)]
-        earlier = [rank for step, rank in self._ranks if step <= 0.75 * self.steps]
         return figures._replace(
             optimizer=self._facts,
             layers_broke=first_break(layers, now=now) if figures.nonfinite_steps else -1,
             trainable=self._weight.requires_grad,
             auto_fix=self.auto_fix,
-            earlier_rank=earlier[-1] if earlier else None,
         )
 
     @property
@@ -371,11 +328,9 @@ class EmbeddingTracker(OriginalMethods):
         In the run's own thread; for the `final` report the training stands still.
         """
         figures = self.figures() if final else self._measure()
-        self._movement = figures.movement
+        self._reports.published(figures, self.steps)
         if self._training is not None:
             self._book.relate(self._training.related())
-        if figures.rank is not None:
-            self._ranks.append((self.steps, figures.rank.value))
         self.run.emit(ObservationEvent, observation(figures))
         for event_class, body in self._book.update(
             self.findings(figures), self.run.step, final=final
@@ -408,13 +363,13 @@ class EmbeddingTracker(OriginalMethods):
         if place_among_ranks().world_size > 1 and self.run.streams:
             self.run.ranks.collect()
             others = [unpack_state(packed) for packed in self.run.ranks.of(self.name)]
-            state["exposure"] = exposure_of_all(state["exposure"], others, self._notes)
+            state["exposure"] = exposure_of_all(state["exposure"], others, self._reports.notes)
         return {
             "rows": self.num_embeddings,
             "dim": self.embedding_dim,
             "steps": self.steps,
             "observer": state,
-            "staleness": self._staleness.state_dict(),
+            "staleness": self._reports.state_dict(),
             "auto_fix": self._auto_fix.state_dict(),
         }
 
@@ -434,11 +389,8 @@ class EmbeddingTracker(OriginalMethods):
                 return
             if shape == (self.num_embeddings, self.embedding_dim):
                 notes = state["observer"]["exposure"]["notes"]
-                self._notes = [(int(look_ups), int(seen)) for look_ups, seen in notes]
-                self._staleness.load_state_dict(state["staleness"])
+                self._reports.load_state_dict(state["staleness"], notes)
                 self._observer.load_state_dict(state["observer"])
-                # The training began in another process, with values that nobody knows now.
-                self._start = self.start_share = None
                 self.steps = int(state["steps"])
                 self._auto_fix.load_state_dict(state.get("auto_fix"))
                 return

@@ -6,57 +6,32 @@ calls, and the methods that users of the original system call.
 
 from __future__ import annotations
 
-import logging
-import threading
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from gradtracer.analyzers.layer_figures import LayerFigures, measure, observation
+from gradtracer.analyzers.layer_assignment import LayerAssignment
+from gradtracer.analyzers.layer_figures import LayerFigures, observation
 from gradtracer.analyzers.layer_modules import Layer, layers_of
-from gradtracer.analyzers.layer_observer import LayerObserver, Snapshot
+from gradtracer.analyzers.layer_observer import LayerObserver
 from gradtracer.analyzers.layer_report import layers_report
-from gradtracer.analyzers.model_layers import with_model
-from gradtracer.analyzers.optimizer_facts import (
-    OptimizerFacts,
-    TrainedBy,
-    facts_by_parameter,
-    held_by,
-    largest_trained,
-    told_by_scaler,
-)
+from gradtracer.analyzers.layer_reports import LayerReports, ReportedLayer
+from gradtracer.analyzers.optimizer_facts import TrainedBy, largest_trained, told_by_scaler
 from gradtracer.analyzers.saved_layers import saved_layers
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
-from gradtracer.diagnoses.layers import LAYER
 from gradtracer.exceptions import NothingToWatch
-from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
+from gradtracer.stepping import add_watcher, count_steps, remove_watcher
 from gradtracer.training_sites import TrainingSites, training_sites
-from gradtracer_schemas import (
-    Diagnosis,
-    LayerWatched,
-    LayerWatchedEvent,
-    ObservationEvent,
-    SourceSite,
-)
+from gradtracer_schemas import Diagnosis, LayerWatched, LayerWatchedEvent, SourceSite
 
 if TYPE_CHECKING:
     from gradtracer.run import Run
-
-_log = logging.getLogger("gradtracer")
-
-
-class _Watched(NamedTuple):
-    """One layer under observation."""
-
-    name: str
-    site: SourceSite
-    book: DiagnosisBook
 
 
 class FlowTracker:
@@ -109,21 +84,10 @@ class FlowTracker:
         self.track_interval = max(1, int(track_interval))
         self.steps = 0
         self._active = run.observing
-        self._measuring = threading.Lock()
-        self._observers: weakref.WeakKeyDictionary[Optimizer, list[LayerObserver]] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._by_hand: list[LayerObserver] = []
-        self._all: list[LayerObserver] = []
         self._clock: weakref.ref[Optimizer] | None = None
-        self._facts: dict[Layer, OptimizerFacts | None] = {}
-        self._reported: dict[str, int] = {}
-        self._seen: list[Snapshot] = []
         self._losses: list[Any] = []
-        self._saved: list[dict[str, Any]] = []
-        """States of observers that are still to be made."""
         self._training: TrainingSites | None = None
-        self._watched: dict[Layer, _Watched] = {}
+        self._watched: dict[Layer, ReportedLayer] = {}
         self._watch_site = watch = call_site() if watch_site is None else watch_site
         sites = locate_modules(model) if sites is None else sites
         for layer in layers:
@@ -131,7 +95,11 @@ class FlowTracker:
             site = sites.get(layer.path, SourceSite())
             related = {"watch": watch} if watch.frames else {}
             book = DiagnosisBook(run.id, name, site, related)
-            self._watched[layer] = _Watched(name, site, book)
+            self._watched[layer] = ReportedLayer(name, site, book)
+        self._assigned = LayerAssignment(
+            {layer: watched.name for layer, watched in self._watched.items()}, self._observe
+        )
+        self._reports = LayerReports(run, self._watched, self._assigned)
         if not self._active:
             return
         add_watcher(self)
@@ -140,6 +108,14 @@ class FlowTracker:
         run.attach(self, first)
         for declaration in others:
             run.emit(LayerWatchedEvent, declaration)
+
+    def _observe(self, layers: list[Layer]) -> LayerObserver:
+        return LayerObserver(
+            layers,
+            track_interval=self.track_interval,
+            seed=self.run.settings.seed,
+            stagnation_ratio=self.run.settings.stagnation_ratio,
+        )
 
     def declarations(self) -> list[LayerWatched]:
         """The layers whose weights still exist, with the settings as they are now."""
@@ -175,11 +151,7 @@ class FlowTracker:
         if not self._active:
             return
         try:
-            observers = self._observers.get(optimizer)
-            if observers is None or any(observer.at_burst_start for observer in observers):
-                observers = self._observers[optimizer] = self._renewed(observers or [], optimizer)
-                self._note_facts(optimizer, observers)
-            for observer in observers:
+            for observer in self._assigned.before_step(optimizer, self.run.step):
                 if observer.idle:
                     observer.rest(self.run.step, told_by_scaler(optimizer, "found_inf"))
                     continue
@@ -197,7 +169,7 @@ class FlowTracker:
         if not self._active:
             return
         try:
-            for observer in self._observers.get(optimizer, ()):
+            for observer in self._assigned.known(optimizer):
                 if observer.measuring:
                     with torch.no_grad():
                         observer.after_step(self.run.step + 1)
@@ -223,80 +195,12 @@ class FlowTracker:
             return
         try:
             with torch.no_grad():
-                self._by_hand = self._renewed(self._by_hand, None)
-                for observer in self._by_hand:
+                for observer in self._assigned.by_hand(self.run.step):
                     observer.observe_by_hand(self.run.step)
             self.steps += 1
             self.run.stepped(self)
         except Exception:
             self._fail("following gradients")
-
-    def _renewed(
-        self, known: list[LayerObserver], optimizer: Optimizer | None
-    ) -> list[LayerObserver]:
-        """Observers at the start of a burst: of the same weights, or of those that took over."""
-        held = held_by(optimizer)
-        kept = [o for o in known if not o.at_burst_start or o.renew()]
-        if optimizer is not None and optimizer not in self._observers:
-            kept += self._taken_over(held)
-        elsewhere = {id(o) for others in self._observers.values() for o in others} - {
-            id(o) for o in known
-        }
-        gone = [o for o in self._all if id(o) not in elsewhere and o not in kept]
-        if gone:
-            self._all = [observer for observer in self._all if observer not in gone]
-            forget_matches()
-            _log.info("weights were replaced or moved; observation of their layers starts anew")
-        taken = {layer for observer in self._all for layer in observer.layers}
-        if len(taken) == len(self._watched):
-            return kept
-        places: dict[torch.device, list[Layer]] = {}
-        for layer in self._watched:
-            weights = [] if layer in taken else layer.weights
-            if weights and (held is None or all(id(weight) in held for weight in weights)):
-                places.setdefault(weights[0].device, []).append(layer)
-        added = [
-            LayerObserver(
-                layers,
-                track_interval=self.track_interval,
-                seed=self.run.settings.seed,
-                stagnation_ratio=self.run.settings.stagnation_ratio,
-            )
-            for layers in places.values()
-        ]
-        self._all += added
-        if self._saved:
-            self._resume(added)
-        return kept + added
-
-    def _resume(self, observers: list[LayerObserver]) -> None:
-        """Hand each of them the saved state of its layers, if there is one."""
-        for observer in observers:
-            names = [self._watched[layer].name for layer in observer.layers]
-            for state in [each for each in self._saved if each["layers"] == names]:
-                self._saved.remove(state)
-                observer.load_state_dict(state["observer"], self.run.step)
-
-    def _taken_over(self, held: set[int] | None) -> list[LayerObserver]:
-        """Observers of another optimizer, all of whose weights a new one holds: it goes on."""
-        found = [
-            observer
-            for observer in self._all
-            if held is not None
-            and all(id(w) in held for layer in observer.layers for w in layer.weights)
-            and observer.renew()
-        ]
-        for others in self._observers.values():
-            others[:] = [observer for observer in others if observer not in found]
-        return found
-
-    def _note_facts(self, optimizer: Optimizer, observers: list[LayerObserver]) -> None:
-        """What the optimizer does to each layer now; it may be gone when a report is made."""
-        facts = facts_by_parameter(optimizer)
-        for layer in (layer for observer in observers for layer in observer.layers):
-            weights = layer.weights
-            if weights:
-                self._facts[layer] = facts.get(id(weights[0]))
 
     def _fail(self, doing: str) -> None:
         """Switch off, say so once, and let the training go on."""
@@ -312,94 +216,40 @@ class FlowTracker:
     def set_track_interval(self, interval: int) -> None:
         """Follow 1/interval of the steps from the next burst on."""
         self.track_interval = interval
-        for observer in self._all:
+        for observer in self._assigned.all:
             observer.set_interval(interval)
 
     def figures(self) -> list[LayerFigures]:
         """Measure everything now; waits for the device. To be called where the training is."""
-        with torch.no_grad():
-            for observer in self._all:
-                observer.publish(self.run.step)
-        return self._measure([observer.snapshot() for observer in self._all])
+        return self._reports.figures()
 
     def first_nonfinite(self, *, now: bool = False) -> int:
         """The run's step at which a layer's gradient first was not finite; -1 for none.
 
         As far as reported; up to `now` where it is asked for where the training is.
         """
-        steps = [-1]
-        with torch.no_grad():
-            for observer in self._all:
-                if now:
-                    observer.publish(self.run.step)
-                first_bad = observer.snapshot().first_bad
-                steps += first_bad.tolist() if first_bad is not None else []
-        return min((step for step in steps if step >= 0), default=-1)
-
-    def _measure(self, snapshots: list[Snapshot]) -> list[LayerFigures]:
-        names = {layer: watched.name for layer, watched in self._watched.items()}
-        with self._measuring, torch.no_grad():
-            found = {
-                figures.layer: figures
-                for snapshot in snapshots
-                for figures in measure(snapshot, names, self._facts)
-            }
-        ordered = [found[name] for name in names.values() if name in found]
-        return with_model(ordered, self.run.settings.vanishing_ratio)
+        return self._reports.first_nonfinite(now=now)
 
     @property
     def trained_by(self) -> TrainedBy | None:
         """The optimizer of the largest layer; None until it has stepped."""
-        return largest_trained(list(self._facts.items()), self._training)
+        return largest_trained(list(self._assigned.facts.items()), self._training)
 
     def publish(self, *, final: bool = False) -> None:
         """Stream the figures of new bursts, and say what changed among the diagnoses.
 
         In the run's own thread; for the `final` report the training stands still.
         """
-        snapshots = [observer.snapshot() for observer in self._all]
-        if final:
-            figures = self.figures()
-        elif all(any(new is old for old in self._seen) for new in snapshots):
-            return
-        else:
-            figures = self._measure(snapshots)
-        self._seen = snapshots
         related = self._training.related() if self._training is not None else {}
-        for watched in self._watched.values():
-            watched.book.relate(related)
-        books = {watched.name: watched.book for watched in self._watched.values()}
-        for each in figures:
-            news = self._reported.get(each.layer) != each.steps
-            self._reported[each.layer] = each.steps
-            if news:
-                self.run.emit(ObservationEvent, observation(each))
-            if news or final:
-                found = self._examine(each)
-                changes = books[each.layer].update(found, self.run.step, final=final)
-                for event_class, body in changes:
-                    self.run.emit(event_class, body)
-
-    def _examine(self, figures: LayerFigures) -> list[Finding]:
-        if not figures.trainable:
-            return []
-        found = (examine(figures, self.run.settings) for examine in LAYER)
-        return [finding for finding in found if finding is not None]
+        self._reports.publish(related, final=final)
 
     def findings(self, figures: list[LayerFigures] | None = None) -> dict[str, list[Finding]]:
         """What the tests say now, by layer, without hysteresis; layers without a word left out."""
-        figures = self.figures() if figures is None else figures
-        found = {each.layer: self._examine(each) for each in figures}
-        return {layer: findings for layer, findings in found.items() if findings}
+        return self._reports.findings(figures)
 
     def diagnose(self, figures: list[LayerFigures]) -> dict[str, list[Diagnosis]]:
         """`findings` as the stream would carry them, with ids and places."""
-        found = self.findings(figures)
-        return {
-            watched.name: watched.book.preview(found[watched.name], self.run.step)
-            for watched in self._watched.values()
-            if watched.name in found
-        }
+        return self._reports.diagnose(figures)
 
     @property
     def sites(self) -> dict[str, SourceSite]:
@@ -409,20 +259,14 @@ class FlowTracker:
     @property
     def diagnoses(self) -> list[Diagnosis]:
         """Diagnoses that hold in the stream."""
-        return [found for watched in self._watched.values() for found in watched.book.active]
+        return self._reports.diagnoses
 
     def state_dict(self) -> dict[str, Any]:
         """State to save beside the model's, where the training is, to go on from it later."""
         with torch.no_grad():
-            observers = [
-                {
-                    "layers": [self._watched[layer].name for layer in observer.layers],
-                    "observer": observer.state_dict(self.run.step),
-                }
-                for observer in self._all
-            ]
+            observers = self._assigned.state_dict(self.run.step)
         losses = [float(loss) for loss in self._losses]
-        return {"steps": self.steps, "losses": losses, "observers": observers + self._saved}
+        return {"steps": self.steps, "losses": losses, "observers": observers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state.
@@ -433,9 +277,9 @@ class FlowTracker:
         Raises:
             ValueError: it is no tracker's state, or one of other layers.
         """
-        self.steps, self._losses, self._saved = saved_layers(state, self.sites)
+        self.steps, self._losses, observers = saved_layers(state, self.sites)
         with torch.no_grad():
-            self._resume(self._all)
+            self._assigned.load_state_dict(observers, self.run.step)
 
     # As in the original system, with the same meanings.
 

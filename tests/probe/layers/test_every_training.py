@@ -394,7 +394,7 @@ def test_a_fault_switches_the_tracker_off_and_the_training_goes_on(
     tracker = FlowTracker(model, run=run)
     optimizer, losses = sgd(model), regression(model)
     train(optimizer, losses, 1)
-    tracker._all[0]._places = []
+    tracker._assigned.all[0]._places = []
     train(optimizer, losses, 5)
     run.finish()
     assert caplog.text.count("stopped observing layers while following gradients") == 1
