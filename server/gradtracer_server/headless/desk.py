@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -23,6 +22,14 @@ from gradtracer_server.findings import Finding, find, resolve_site
 from gradtracer_server.fixes.application import as_expected, changes_of, digest
 from gradtracer_server.fixes.proposal import ProposedFix
 from gradtracer_server.fixes.safety import is_safe
+from gradtracer_server.headless.answers import (
+    Answer,
+    cleaned,
+    finding_answer,
+    health_of,
+    run_answer,
+    short,
+)
 from gradtracer_server.headless.baseline import find_run
 from gradtracer_server.headless.check import SHOWN
 from gradtracer_server.headless.control import change_of
@@ -31,14 +38,12 @@ from gradtracer_server.headless.paths import no_runs
 from gradtracer_server.headless.report import page_of
 from gradtracer_server.headless.selection import chosen
 from gradtracer_server.headless.survey import Survey, survey
-from gradtracer_server.render.card import layer_kind, outcome_sentence, premise_of
+from gradtracer_server.render.card import layer_kind
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.json import finding_record
-from gradtracer_server.render.text import heading_of, relative_path, run_script
+from gradtracer_server.render.text import relative_path
 from gradtracer_server.runs import Run
 from gradtracer_server.source.edits import unified_diff
-
-Answer = dict[str, Any]
 
 _MOST = 20
 """Findings and runs in one answer."""
@@ -63,7 +68,7 @@ class Desk:
         shown = runs[: max(1, min(limit, _MOST))]
         for run in shown:
             run.catch_up()
-        answer: Answer = {"runs": [_run(run) for run in shown]}
+        answer: Answer = {"runs": [run_answer(run) for run in shown]}
         if len(runs) > len(shown):
             answer["older"] = len(runs) - len(shown)
         return answer
@@ -80,8 +85,8 @@ class Desk:
         findings = chosen(findings, [select] if select else [])
         shown = [each for each in findings if outdated or each.state in SHOWN]
         answer: Answer = {
-            "runs": [_run(each) for each in runs],
-            "findings": [_brief(each, seen.fixes(each)) for each in shown[:_MOST]],
+            "runs": [run_answer(each) for each in runs],
+            "findings": [finding_answer(each, seen.fixes(each)) for each in shown[:_MOST]],
         }
         if len(shown) > _MOST:
             answer["more_findings"] = len(shown) - _MOST
@@ -93,7 +98,7 @@ class Desk:
         if not runs:
             answer["note"] = no_runs(seen.folders)
         elif not shown:
-            answer["status"] = _healthy(runs, bool(hidden))
+            answer["status"] = health_of(runs, bool(hidden))
         return answer
 
     def explain(self, diagnosis_id: str) -> Answer:
@@ -107,16 +112,16 @@ class Desk:
         state = run.layers.get(diagnosis.layer)
         rule = RULES.get(diagnosis.type)
         return {
-            **_cleaned(record),
+            **cleaned(record),
             "first_step": diagnosis.first_step,
             "figures": {
-                name: _short(value)
+                name: short(value)
                 for name, value in (
                     state.observation.values if state and state.observation else {}
                 ).items()
             },
             "interventions": [
-                {"step": event.step, **_cleaned(msgspec.to_builtins(event.body))}
+                {"step": event.step, **cleaned(msgspec.to_builtins(event.body))}
                 for event in list(run.interventions)[-3:]
                 if event.body.layer == diagnosis.layer
             ],
@@ -255,7 +260,7 @@ class Desk:
             runs = [each for each in (request.model, request.evaluate) if each]
             return {"would_run": runs, "in": str(folder), "dry_run": True}
         result = compress_checkpoint(request, folder)
-        return _cleaned(msgspec.to_builtins(result))
+        return cleaned(msgspec.to_builtins(result))
 
     def get_recipe(self, run: str | None = None) -> Answer:
         """The compression recipe of a run; says plainly where there is none."""
@@ -264,7 +269,7 @@ class Desk:
         for each in runs:
             each.catch_up()
             if each.recipe is not None:
-                return {"run": each.id, "recipe": _cleaned(msgspec.to_builtins(each.recipe))}
+                return {"run": each.id, "recipe": cleaned(msgspec.to_builtins(each.recipe))}
         which = f"run {runs[0].id}" if runs else "there are no runs here: none"
         return {"recipe": None, "note": f"{which} has no compression recipe"}
 
@@ -321,78 +326,3 @@ def _fix(seen: Survey, finding: Finding, name: str | None) -> ProposedFix:
     if named.disabled_reason is not None:
         raise UsageError(f"{named.title}: {named.disabled_reason}")
     return named
-
-
-def _run(run: Run) -> Answer:
-    answer: Answer = {
-        "id": run.id,
-        "status": run.status,
-        "script": clean(run_script(run), 200),
-        "step": run.last_step,
-        "total": run.progress.total_steps if run.progress else None,
-        "seq": run.seq,
-        "diagnoses": len(run.diagnoses),
-    }
-    if run.progress is not None and run.progress.metrics:
-        answer["metrics"] = {
-            clean(name, 60): _short(value) for name, value in list(run.progress.metrics.items())[:8]
-        }
-    if run.progress is not None and run.progress.loss is not None:
-        answer["loss"] = _short(run.progress.loss)
-    if run.status in {"failed", "vanished", "unreadable"}:
-        answer["outcome"] = clean(outcome_sentence(run))
-    return answer
-
-
-def _brief(finding: Finding, fixes: Sequence[ProposedFix]) -> Answer:
-    diagnosis = finding.diagnosis
-    return {
-        "id": diagnosis.id,
-        "where": heading_of(finding),
-        "state": finding.state,
-        "severity": diagnosis.severity,
-        "confidence": _short(diagnosis.confidence),
-        "measured": clean(premise_of(diagnosis), 300),
-        "do": clean(diagnosis.action, 300),
-        "fixes": [
-            {
-                "fix": each.name,
-                "title": clean(each.title, 160),
-                "safe": is_safe(each),
-                **({"preferred": True} if each.preferred else {}),
-                **({"not_here": clean(each.disabled_reason)} if each.disabled_reason else {}),
-            }
-            for each in fixes
-            if each.name != "suppress"
-        ],
-    }
-
-
-def _healthy(runs: Sequence[Run], hidden: bool) -> str:
-    unobserved = [run.id for run in runs if not run.layers]
-    if unobserved:
-        return f"UNKNOWN: run {unobserved[0]} watched no layer, so nothing could be found"
-    if any(run.status == "live" and not run.observed for run in runs):
-        return "UNKNOWN: the run has no figures yet; call wait_until"
-    if hidden:
-        return "NOTHING OPEN: the findings are outdated, suppressed or gone; train again to see"
-    return "HEALTHY: no test finds anything wrong"
-
-
-def _short(value: float) -> float:
-    """Four digits are enough for anybody who reads."""
-    return float(f"{value:.4g}")
-
-
-def _cleaned(value: Any) -> Any:
-    match value:
-        case str():
-            return clean(value)
-        case float():
-            return _short(value)
-        case dict():
-            return {clean(str(k), 120): _cleaned(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
-        case list() | tuple():
-            return [_cleaned(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
-        case _:
-            return value

@@ -20,7 +20,8 @@ from pydantic import Field
 
 from gradtracer_schemas import RULES, CheckpointRequest
 from gradtracer_server.exceptions import ServerError
-from gradtracer_server.headless.desk import Answer, Desk
+from gradtracer_server.headless.answers import Answer
+from gradtracer_server.headless.desk import Desk
 from gradtracer_server.headless.rule import page
 from gradtracer_server.headless.waiting import LONGEST_SECONDS, wait_until
 

@@ -15,7 +15,8 @@ from lsp.editor import Editor, capabilities
 from run_factory import WATCH_STATEMENT, RunFactory
 
 from gradtracer_server.attachment.client import editors
-from gradtracer_server.headless.desk import Answer, Desk
+from gradtracer_server.headless.answers import Answer
+from gradtracer_server.headless.desk import Desk
 from gradtracer_server.headless.fix import fix
 
 ZOMBIES = "ZOMBIE_EMBEDDINGS"
