@@ -6,8 +6,8 @@
    the same state, once scaled and once not; the ratio of both is compared with the factor.
 2. The control arm: simulated runs of 500 rows with levels, noise and learning rates of their own,
    whose gradients go through the probe's own statistic, arms and looks. Without an effect, how many
-   runs have an interval that leaves out zero, at any look and at each; with an effect of the
-   documented size, in how many it is found.
+   runs have an interval that leaves out zero, at any look and at each; with an effect of the size
+   that `smallest_effect` documents for their arms at the last look, in how many it is found there.
 3. Process CPU time of a step, 64 dimensions, SparseAdam, batch 1,024, in pairs of blocks that run
    in turn with and without it on the same table; medians, with the quarters they lie between.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import statistics
 import tempfile
 import time
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from side import Training
 from torch import nn
@@ -39,6 +41,7 @@ from gradtracer.settings import Settings
 from gradtracer.statistics.noise_energy import NoiseEnergy
 from gradtracer.stepping import add_watcher, remove_watcher
 
+Array = npt.NDArray[np.float64]
 Make = Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer]
 OPTIMIZERS: dict[str, tuple[Make, bool]] = {
     "SGD, momentum": (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), False),
@@ -86,6 +89,7 @@ class Simulation:
     """One run: rows whose gradients are noise of their own size, learning slowly or not."""
 
     ROWS = 500
+    BEFORE = 24
     EXPOSURES = 200
     LOOK_EVERY = 8
 
@@ -117,9 +121,23 @@ class Simulation:
         }
         return Outcomes(values, np.full(self.ROWS, self.exposures))
 
+    def documented(self, look: int) -> float:
+        """Smallest effect that the last look is to find, by the arms that this run drew."""
+        held = int(self.held.sum())
+        return smallest_effect(self.ROWS - held, held, alpha=ALPHA / len(BETTER), look=look)
+
+    def ends(self) -> tuple[Array, Array]:
+        """Log noise energy of each row when it became eligible, and at the end."""
+        ends: list[Array] = []
+        for exposures in (self.BEFORE, self.EXPOSURES):
+            for _ in range(exposures):
+                self.expose(treated=False)
+            ends.append(self.outcomes().values["noise_energy"])
+        return ends[0], ends[1]
+
     def run(self) -> list[dict[str, tuple[float, float]]]:
         """Intervals of each look."""
-        for _ in range(24):
+        for _ in range(self.BEFORE):
             self.expose(treated=False)
         rows = self.holdout.enrol(np.arange(self.ROWS))
         self.holdout.begin(rows, self.outcomes(), 0)
@@ -132,50 +150,49 @@ class Simulation:
 
 
 def spread_of_outcome() -> float:
-    """Standard deviation of an adjusted row's log noise energy, from runs apart."""
-    widths: list[float] = []
-    for seed in range(10_000, 10_010):
-        simulation = Simulation(seed, 0.0)
-        for _ in range(24):
-            simulation.expose(treated=False)
-        before = simulation.outcomes().values["noise_energy"]
-        for _ in range(64):
-            simulation.expose(treated=False)
-        after = simulation.outcomes().values["noise_energy"]
-        slope = np.polyfit(before, after, 1)
-        widths.append(float((after - np.polyval(slope, before)).std()))
-    return statistics.fmean(widths)
+    """Standard deviation within arms of a row's adjusted log noise energy at the end.
+
+    From 40 runs of other seeds without an effect, where both arms are one.
+    """
+    squares: list[float] = []
+    for seed in range(10_000, 10_040):
+        before, after = Simulation(seed, 0.0).ends()
+        residual = after - np.polyval(np.polyfit(before, after, 1), before)
+        squares.append(float(residual.var(ddof=2)))
+    return math.sqrt(statistics.fmean(squares))
 
 
 def control_arm(runs: int) -> None:
     """Print coverage and power."""
     nothing = [Simulation(seed, 0.0).run() for seed in range(runs)]
-    looks = max(map(len, nothing))
+    looks = len(nothing[0])
     outside = [
         [any(not low <= 0 <= high for low, high in look.values()) for look in run]
         for run in nothing
     ]
-    each = [statistics.fmean(not run[n] for run in outside if n < len(run)) for n in range(looks)]
+    each = [statistics.fmean(not run[n] for run in outside) for n in range(looks)]
     whole = statistics.fmean(not any(run) for run in outside)
     print(f"\ncontrol arm: {runs} simulated runs of {Simulation.ROWS} rows, {looks} looks each")
     print(f"  without effect, all intervals cover zero: {100 * whole:.1f} % of runs (goal 95)")
     print(f"  at the look where it is least: {100 * min(each):.1f} %")
-    spread, held = spread_of_outcome(), round(0.2 * Simulation.ROWS)
-    size = smallest_effect(Simulation.ROWS - held, held, alpha=ALPHA / len(BETTER), look=looks)
-    effect = size * spread
+    spread = spread_of_outcome()
+    sizes = [Simulation(seed, 0.0).documented(looks) for seed in range(20_000, 20_000 + runs)]
+    size = statistics.fmean(sizes)
+    lower, higher = (100 * np.expm1(sign * size * spread) for sign in (-1, 1))
     print(
-        f"  documented size at look {looks}: {size:.2f} standard deviations of {spread:.3f}, "
-        f"noise energy {100 * np.expm1(-effect):+.1f} or {100 * np.expm1(effect):+.1f} %"
+        f"  documented size at look {looks}: {size:.2f} standard deviations of {spread:.3f} "
+        f"({min(sizes):.2f} to {max(sizes):.2f} by the arms that a run drew): "
+        f"noise energy {lower:+.1f} or {higher:+.1f} %"
     )
     for sign, words in ((-1, "an improvement"), (1, "harm, and stops itself")):
-        found = harmed = 0
-        for seed in range(20_000, 20_000 + runs):
-            simulation = Simulation(seed, sign * effect)
-            intervals = [look["noise_energy"] for look in simulation.run()]
+        found = 0
+        for seed, size in enumerate(sizes, 20_000):
+            intervals = [
+                look["noise_energy"] for look in Simulation(seed, sign * size * spread).run()
+            ]
             low, high = intervals[-1]
             found += (high < 0) if sign < 0 else (low > 0)
-            harmed += simulation.holdout.harm is not None
-        print(f"  power at the last look for {words}: {found / runs:.3f} (goal 0.9)")
+        print(f"  power at the last look for {words}: {found / runs:.3f} (goal 0.9)", flush=True)
 
 
 class Watched:

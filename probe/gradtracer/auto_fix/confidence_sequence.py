@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
 Array = npt.NDArray[np.float64]
 
@@ -30,6 +30,7 @@ _TAIL = 0.025
 """Share of the values at either end of both arms together that is drawn in: a few wild rows would
 widen the interval, and make the law of its ends another. Blind to the arms, so that nothing is
 biased where they are alike."""
+_POWER = 0.9
 
 
 class Difference(NamedTuple):
@@ -70,9 +71,37 @@ def difference(treated: Array, held_out: Array, *, alpha: float, look: int) -> D
 
 
 def smallest_effect(n_treated: int, n_held_out: int, *, alpha: float, look: int) -> float:
-    """Difference, in standard deviations of a row's outcome, found with probability 0.9.
+    """Documented size: what the interval of that look finds in at least nine runs of ten.
 
-    By the normal law: an effect of this size excludes zero at the given look in nine runs of ten.
+    In standard deviations of a row's outcome within its arm, tails included. Under a shift by x
+    Welch's statistic is noncentral t with x / sqrt(1/T + 1/H) (T and H rows), and is found where it
+    exceeds the quantile of `difference`; the noncentrality that does so with probability 0.9 is
+    solved for. Drawing in the tails takes 5 % of a shift and, under the normal law, 4.5 % of the
+    standard deviation, which is counted; where tails are heavier it takes more of the latter, and
+    the size holds with some power to spare. At alpha = 0.05 / 3 (three statistics) and look 10:
+    0.26 for 2,000 + 500 rows, 0.58 for 400 + 100, 1.46 for 80 + 20.
+
+    Args:
+        n_treated: T, at least 5.
+        n_held_out: H, at least 5.
+        alpha: as in `difference`.
+        look: as in `difference`.
     """
-    quantile = stats.norm.isf(alpha / (look * (look + 1)) / 2) + stats.norm.isf(0.1)
-    return float(quantile * math.sqrt(1 / n_treated + 1 / n_held_out))
+    parts = 1 / n_treated, 1 / n_held_out
+    variance = sum(parts)
+    weights = parts[0] ** 2 / (n_treated - 1) + parts[1] ** 2 / (n_held_out - 1)
+    degrees = variance**2 / weights
+    quantile = float(stats.t.isf(alpha / (look * (look + 1)) / 2, degrees))
+
+    def lacks(noncentrality: float) -> float:
+        return float(stats.nct.sf(quantile, degrees, noncentrality)) - _POWER
+
+    noncentrality = optimize.root_scalar(lacks, bracket=(0.0, 10.0 * quantile + 10.0)).root
+    return float(noncentrality) * math.sqrt(variance) * _spread_when_drawn_in() / (1 - 2 * _TAIL)
+
+
+def _spread_when_drawn_in() -> float:
+    """Standard deviation of a standard normal with `_TAIL` drawn in at either end."""
+    end = float(stats.norm.isf(_TAIL))
+    inner = 1 - 2 * _TAIL - 2 * end * float(stats.norm.pdf(end))
+    return math.sqrt(inner + 2 * _TAIL * end**2)

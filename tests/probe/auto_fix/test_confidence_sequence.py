@@ -44,15 +44,21 @@ def test_all_looks_together_cover_and_without_spending_they_would_not():
     assert misses(200, spend=False) > 0.1
 
 
-def test_the_documented_effect_is_found_in_nine_runs_of_ten():
-    found, runs, look = 0, 200, 10
-    for seed in range(runs):
-        random = np.random.default_rng(seed)
-        held, treated = random.normal(size=80), random.normal(size=320)
-        size = smallest_effect(320, 80, alpha=0.05, look=look)
-        one = difference(treated - size, held, alpha=0.05, look=look)
-        found += one is not None and one.high < 0
-    assert found / runs >= 0.9 - 2 * (0.9 * 0.1 / runs) ** 0.5
+@pytest.mark.parametrize(("treated", "held", "look"), [(320, 80, 10), (80, 20, 1), (20, 5, 3)])
+def test_the_documented_effect_is_found_in_nine_runs_of_ten(treated: int, held: int, look: int):
+    size = smallest_effect(treated, held, alpha=0.05, look=look)
+
+    def power(effect: float, runs: int = 1_000) -> float:
+        random, found = np.random.default_rng(0), 0
+        for _ in range(runs):
+            arms = random.normal(size=treated) - effect, random.normal(size=held)
+            one = difference(*arms, alpha=0.05, look=look)
+            found += one is not None and one.high < 0
+        return found / runs
+
+    assert power(size) >= 0.9 - 2 * (0.9 * 0.1 / 1_000) ** 0.5
+    # It is the smallest such size, and not just a large one.
+    assert power(0.85 * size) < 0.9
 
 
 def test_it_is_the_difference_of_means_with_its_arms():
