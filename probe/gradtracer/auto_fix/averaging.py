@@ -26,6 +26,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gradtracer.analyzers.forward_hook import ForwardHook
+from gradtracer.auto_fix.put_rows import put_rows
+from gradtracer.auto_fix.rounding_noise import RoundingNoise
 from gradtracer.exceptions import NothingToWatch, SettingsError
 from gradtracer.stepping import add_watcher, remove_watcher
 
@@ -102,7 +104,7 @@ class RowAverage:
         self._c, self._floor, self._seed = float(c), float(floor), seed
         self._averages = weight.to(dtype or weight.dtype, copy=True)
         self._counts = torch.zeros(weight.shape[0], dtype=torch.int32, device=weight.device)
-        self._generator: torch.Generator | None = None
+        self._noise: RoundingNoise | None = None
         self._pending: list[torch.Tensor] = []
         self._trained: torch.Tensor | None = None
         self._swapped = False
@@ -166,7 +168,7 @@ class RowAverage:
         if weight.device != self._averages.device:
             self._averages = self._averages.to(weight.device)
             self._counts = self._counts.to(weight.device)
-            self._generator = None
+            self._noise = None
         parts = [ids.reshape(-1).long() for ids in pending]
         ids = parts[0] if len(parts) == 1 else torch.cat(parts)
         # A row that the batch holds twice gets the same value twice.
@@ -179,26 +181,19 @@ class RowAverage:
         if averages.dtype == new.dtype:
             averages.lerp_(new, rho.to(new.dtype))
         else:
-            averages = self._rounded(averages.float().lerp_(new.float(), rho), ids)
-        self._averages.index_copy_(0, ids, averages)
+            averages = self._rounded(averages.float().lerp_(new.float(), rho))
+        put_rows(self._averages, ids, averages)
 
-    def _rounded(self, values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """`values` `[B, D]` float32 in bfloat16, up or down so that the mean is kept.
+    def _rounded(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` `[B, D]` float32 in bfloat16, up or down so that the mean is kept; in place.
 
-        Equal rows of `ids` may be rounded apart; which of them stays is left to the device.
+        Equal rows of a batch may be rounded apart; which of them stays is left to the device.
         """
-        if self._generator is None:
-            self._generator = torch.Generator(values.device).manual_seed(self._seed)
-        bits = values.view(torch.int32)
-        noise = torch.randint(
-            1 << 16,
-            bits.shape,
-            dtype=torch.int32,
-            generator=self._generator,
-            device=bits.device,
-        )
+        if self._noise is None:
+            self._noise = RoundingNoise(values.shape[1], values.device, self._seed)
         # The upper half of a float32 is a bfloat16: adding noise below it carries by chance.
-        return (bits + noise).bitwise_and_(-(1 << 16)).view(torch.float32).to(torch.bfloat16)
+        bits = values.view(torch.int32).add_(self._noise.draw(values.shape[0]))
+        return bits.bitwise_and_(-(1 << 16)).view(torch.float32).to(torch.bfloat16)
 
     def resume(self) -> None:
         """Called before a forward pass in training: it is to find the trained table."""

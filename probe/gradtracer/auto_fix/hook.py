@@ -18,6 +18,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch.optim import Optimizer
 
+from gradtracer.auto_fix.put_rows import put_rows
+
 UNTOUCHED = 255
 """Level of a row whose updates are left alone."""
 
@@ -108,8 +110,8 @@ class RowScaler:
         rows = grad._indices()[0] if grad.is_sparse else levels.rows
         chosen = levels.table.index_select(0, rows)
         if grad.is_sparse and rows.device.type == "cpu":
-            acts = chosen < UNTOUCHED
-            rows, chosen = rows[acts], chosen[acts]
+            acts = (chosen < UNTOUCHED).nonzero().flatten()
+            rows, chosen = rows.index_select(0, acts), chosen.index_select(0, acts)
         if rows.numel():
             factors = _factors(chosen, weight.dtype)
             self._before = _Before(rows, weight.detach().index_select(0, rows), factors)
@@ -128,12 +130,12 @@ class RowScaler:
             torch.lerp(before.weight, weight, before.scales, out=weight)
         else:
             after = weight.index_select(0, before.rows)
-            weight.index_copy_(0, before.rows, before.weight.lerp_(after, before.scales))
+            put_rows(weight, before.rows, before.weight.lerp_(after, before.scales))
 
 
 def _factors(levels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """`[R, 1]` 0 to 1."""
-    return (levels.float() / UNTOUCHED).to(dtype).unsqueeze(1)
+    return levels.float().div_(UNTOUCHED).to(dtype).unsqueeze(1)
 
 
 def _scaled(grad: torch.Tensor, levels: _Levels) -> torch.Tensor:
