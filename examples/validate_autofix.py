@@ -3,11 +3,13 @@
     python examples/validate_autofix.py                      # hours; resumes where it was stopped
     python examples/validate_autofix.py --only "mf-*/tuned/*" --jobs 2
     python examples/validate_autofix.py --report             # the table of what there is
+    python examples/validate_autofix.py --report --publish   # RESULTS.md, and what is quoted of it
 
 MovieLens-100K, last film of each user for test, the one before for validation, NDCG@10 and HR@10
 among all films that were not met in training. Arms of one seed share initialisation, batches and
 negatives. Written to the cache folder: `results.jsonl` with every result, `table.md`, `table.json`
-with each user's rank, and a plot. `--search` tunes the baselines anew.
+with each user's rank, and a plot. The most wanted is trained first (`validation/agenda.py`).
+`--search` tunes the baselines anew.
 
 Arms: `off`; `average` of the embedding rows over steps, and the same served only where validation
 prefers it (`gated`); `auto_fix`, as it comes and on all rows; `proposed`, the training edits that
@@ -18,37 +20,28 @@ validation (`gated`); `original`, the auto_fix of gradtracer 0.9.0.
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import json
 import multiprocessing
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 import movielens
 from validation import films
-from validation.arms import ARMS, GROUPS, Record, original
+from validation.agenda import ASKED, Agenda, Job, Seeds, chosen, planned
+from validation.arms import ARMS, Record, original, train_arms
+from validation.document import document, quote
 from validation.models import MODELS
-from validation.plans import SETTINGS, NotTuned, Plan
+from validation.plans import SETTINGS
 from validation.results import Results
 from validation.search import GRIDS, search
-from validation.tables import Records, markdown, rows, summary, verdicts
+from validation.tables import Records, rows
 
-FIRST_SEED = 100
-"""Seeds below were looked at while this was written."""
-
-
-class Job(NamedTuple):
-    """One training, or what one process trains in succession."""
-
-    model: str
-    setting: str
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    data: str
+PUBLISHED = Path(__file__).with_name("validation") / "RESULTS.md"
+FIGURES = Path(__file__).parents[1] / "tests" / "bench" / "README.md"
 
 
 def work(job: Job) -> list[tuple[str, int, Record]]:
@@ -57,12 +50,11 @@ def work(job: Job) -> list[tuple[str, int, Record]]:
     if job.arms == ("original",):
         found = original(job.model, job.setting, list(job.seeds), job.data)
         return [("original", seed, record) for seed, record in found.items()]
-    train, plan = GROUPS[job.arms], SETTINGS[job.setting](job.model)
-    found_films = load(job.data)
+    plan, found_films = SETTINGS[job.setting](job.model), load(job.data)
     return [
         (arm, seed, record)
         for seed in job.seeds
-        for arm, record in train(plan, found_films, seed).items()
+        for arm, record in train_arms(plan, found_films, seed, job.arms).items()
     ]
 
 
@@ -71,53 +63,9 @@ def load(data: str) -> films.Films:
     return films.tiny() if data == "tiny" else films.load(data or None)
 
 
-def wanted(args: argparse.Namespace, results: Results, source: str) -> Iterator[Job]:
-    """Jobs whose results are not there yet, seed by seed, so that any stop leaves whole seeds."""
-    plans = planned(args.only)
-    most = max(args.seeds, args.averaging_seeds)
-    for seed in range(FIRST_SEED, FIRST_SEED + most):
-        for arms in GROUPS:
-            for (model, setting), plan in plans.items():
-                enough = args.averaging_seeds if "average" in arms and setting == "tuned" else 0
-                chosen = [arm for arm in arms if _chosen(args.only, model, setting, arm)]
-                if not chosen or seed >= FIRST_SEED + max(args.seeds, enough):
-                    continue
-                keys = [(model, setting, arm, seed) for arm in chosen]
-                if any(results.get(key, plan, source) is None for key in keys):
-                    yield Job(model, setting, arms, (seed,), args.data)
-    for (model, setting), plan in plans.items():
-        if not _chosen(args.only, model, setting, "original"):
-            continue
-        seeds = tuple(
-            seed
-            for seed in range(FIRST_SEED, FIRST_SEED + args.seeds)
-            if results.get((model, setting, "original", seed), plan, source) is None
-        )
-        if seeds:
-            yield Job(model, setting, ("original",), seeds, args.data)
-
-
-def planned(only: list[str]) -> dict[tuple[str, str], Plan]:
-    """The plan of every chosen model and setting; says which are left out, and why."""
-    plans: dict[tuple[str, str], Plan] = {}
-    for model in MODELS:
-        for setting, plan in SETTINGS.items():
-            if not any(_chosen(only, model, setting, arm) for arm in ARMS):
-                continue
-            try:
-                plans[model, setting] = plan(model)
-            except NotTuned as error:
-                print(f"left out: {model}, {setting}: {error}")
-    return plans
-
-
-def _chosen(patterns: list[str], model: str, setting: str, arm: str) -> bool:
-    return any(fnmatch.fnmatch(f"{model}/{setting}/{arm}", pattern) for pattern in patterns)
-
-
-def train_all(args: argparse.Namespace, results: Results, source: str) -> None:
+def train_all(args: argparse.Namespace, results: Results, agenda: Agenda) -> None:
     """Train what is missing, in so many processes, and keep each result as it comes."""
-    jobs = list(wanted(args, results, source))
+    jobs, source = list(agenda.jobs(results, args.data)), agenda.source
     print(f"{len(jobs)} trainings to do, results in {results.path}", flush=True)
     if args.jobs == 1:
         _keep(map(_told, jobs), results, source, len(jobs))
@@ -142,25 +90,23 @@ def _keep(answers: Iterator[Answer], results: Results, source: str, count: int) 
         plan = SETTINGS[job.setting](job.model)
         for arm, seed, record in records:
             results.add((job.model, job.setting, arm, seed), plan, source, record)
-        said = failure or f"{sum(record['seconds'] for *_, record in records[:1]):.1f} s"
+        said = failure or ", ".join(arm for arm, *_ in records)
         print(
-            f"{number}/{count}  {job.model}, {job.setting}, {job.arms[0]}, seed {job.seeds[0]}: "
-            f"{said}",
+            f"{number}/{count}  {job.model}, {job.setting}, seed {job.seeds[0]}: {said}",
             flush=True,
         )
 
 
-def gathered(results: Results, source: str, only: list[str]) -> Records:
+def gathered(results: Results, agenda: Agenda) -> Records:
     """Valid results, in the order of the table."""
     found: Records = {}
-    plans = planned(only)
     for record in results:
         model, setting, arm, seed = (record[n] for n in ("model", "setting", "arm", "seed"))
-        plan = plans.get((model, setting))
+        plan = agenda.plans.get((model, setting))
         if plan is None or arm not in ARMS:
             continue
-        valid = results.get((model, setting, arm, seed), plan, source) is not None
-        if valid and (arm == "off" or _chosen(only, model, setting, arm)):
+        valid = results.get((model, setting, arm, seed), plan, agenda.source) is not None
+        if valid and (arm == "off" or chosen(agenda.only, model, setting, arm)):
             found.setdefault((model, setting, arm), {})[seed] = record
     places = [list(MODELS), list(SETTINGS), ARMS]
     return dict(
@@ -171,16 +117,15 @@ def gathered(results: Results, source: str, only: list[str]) -> Records:
     )
 
 
-def report(records: Records, folder: Path, plot: str) -> None:
+def report(records: Records, args: argparse.Namespace, seeds: Seeds) -> None:
     """Print the table and what it says; write table, plot and raw values."""
-    found = rows(records)
+    found, folder = rows(records), args.cache
     if not found:
         print("no arm has two seeds beside its baseline yet: nothing to compare")
         return
-    said = "\n".join(f"- {line}" for line in verdicts(found, records))
-    text = "\n\n".join([summary(found), said, markdown(found)])
+    text = document(found, records, seeds)
     print(text)
-    (folder / "table.md").write_text(text + "\n", encoding="utf-8")
+    (folder / "table.md").write_text(text, encoding="utf-8")
     raw: list[dict[str, Any]] = [
         {
             "model": row.model,
@@ -196,10 +141,16 @@ def report(records: Records, folder: Path, plot: str) -> None:
     results = [record for by_seed in records.values() for record in by_seed.values()]
     whole = {"comparisons": raw, "results": results}
     (folder / "table.json").write_text(json.dumps(whole) + "\n", encoding="utf-8")
+    plots = [folder / f"plot.{args.plot}"]
+    if args.publish:
+        PUBLISHED.write_text(text, encoding="utf-8")
+        FIGURES.write_text(quote(FIGURES.read_text(encoding="utf-8"), text), encoding="utf-8")
+        plots.append(PUBLISHED.with_name("results.svg"))
     try:
         from validation.plot import draw
 
-        draw(found, folder / f"plot.{plot}")
+        for plot in plots:
+            draw(found, plot)
     except ImportError:
         print("validate_autofix: no plot, as matplotlib is missing: pip install matplotlib")
 
@@ -216,12 +167,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--only",
         action="append",
         metavar="PATTERN",
-        help='MODEL/SETTING/ARM, e.g. "mf-bce/*/auto_fix"; may be repeated. Models: '
+        help='MODEL/SETTING/ARM in place of what the table asks for, e.g. "mf-bce/*/auto_fix"; may '
+        "be repeated. Models: "
         f"{', '.join(MODELS)}. Settings: {', '.join(SETTINGS)}. Arms: {', '.join(ARMS)}.".replace(
             "%", "%%"
         ),
     )
     parser.add_argument("--report", action="store_true", help="train nothing")
+    parser.add_argument(
+        "--publish", action="store_true", help="write RESULTS.md, its plot, and its quotation"
+    )
     parser.add_argument("--plot", choices=["svg", "png"], default="svg")
     parser.add_argument(
         "--search", nargs="*", metavar="NAME", help=f"tune the baselines: {', '.join(GRIDS)}"
@@ -233,8 +188,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", default="", help="ml-100k.inter, u.data, or the folder of it")
     args = parser.parse_args(argv)
-    args.only = args.only or ["*"]
+    args.only = args.only or list(ASKED)
     if args.quick:
+        if args.publish:
+            parser.error("expected --publish without --quick: its figures mean nothing")
         args.data, args.seeds, args.averaging_seeds = "tiny", 3, 3
     return args
 
@@ -253,10 +210,14 @@ def main(argv: list[str] | None = None) -> None:
     results = Results(args.cache)
     # Where a copy of the set lies says nothing of what is in it.
     source = "MovieLens-100K" if "generated" not in found.source else found.source
+    plans, left_out = planned(args.only)
+    for line in left_out:
+        print(f"left out: {line}")
+    agenda = Agenda(plans, args.only, Seeds(args.seeds, args.averaging_seeds), source)
     if not args.report:
-        train_all(args, results, source)
+        train_all(args, results, agenda)
         results.read()
-    report(gathered(results, source, args.only), args.cache, args.plot)
+    report(gathered(results, agenda), args, agenda.seeds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The table of all comparisons, and what it says of the questions asked of it."""
+"""The table of all comparisons."""
 
 from __future__ import annotations
 
@@ -143,57 +143,3 @@ def _cell(row: Row) -> str:
 def percent(share: float) -> str:
     """`+1.4 %`."""
     return f"{np.round(100 * share, 1) + 0.0:+.1f} %"
-
-
-def verdicts(found: list[Row], records: Records) -> list[str]:
-    """What the table says of the three questions, as sentences."""
-    return [*_proposals(found), _averaging(records), *_harm(found)]
-
-
-def _proposals(found: list[Row]) -> list[str]:
-    told: list[str] = []
-    for row in found:
-        if row.arm == "proposed" and row.setting.startswith("adam"):
-            p = row.adjusted["p_seeds_t"]
-            met = row.ndcg.gain >= 0.1 and p < 0.01
-            told.append(
-                f"{row.model}, {row.setting}, after the proposed training edits: NDCG@10 "
-                f"{percent(row.ndcg.gain)} [{percent(row.ndcg.interval[0])}, "
-                f"{percent(row.ndcg.interval[1])}], p = {p:.2g} after Holm: goal of +10 % at "
-                f"p < .01 {'met' if met else 'missed'}."
-            )
-    return told
-
-
-def _averaging(records: Records) -> str:
-    found = pooled(records, "tuned", AVERAGE)
-    if found is None:
-        return "Averaging, gated, tuned: not measured on two seeds or more."
-    helps = found.gain > 0 and found.p_t < SMALL
-    return (
-        f"Averaging, gated, tuned, pooled over {found.models} models and {found.seeds} seeds: "
-        f"NDCG@10 {percent(found.gain)} [{percent(found.interval[0])}, "
-        f"{percent(found.interval[1])}], p = {found.p_t:.2g} (t), {found.p_wilcoxon:.2g} "
-        f"(Wilcoxon): {'a gain' if helps else 'no gain that could be told from chance'}."
-    )
-
-
-def _harm(found: list[Row]) -> list[str]:
-    told: list[str] = []
-    for arm in sorted({row.arm for row in found}):
-        of = [row for row in found if row.arm == arm]
-        below = [row for row in of if row.ndcg.gain < 0]
-        sure = [row for row in below if row.adjusted["p_seeds_t"] < SMALL]
-        maybe = [row for row in below if row.ndcg.p_seeds_t < SMALL]
-        better = [row for row in of if row.ndcg.gain > 0 and row.adjusted["p_seeds_t"] < SMALL]
-        idle = sum(not row.unlike for row in of)
-        told.append(
-            f"{arm}: of {len(of)} settings significantly below off {len(sure)}{_names(sure)}, "
-            f"before Holm {len(maybe)}{_names(maybe)}; significantly above {len(better)}"
-            f"{_names(better)}; without any effect {idle}."
-        )
-    return told
-
-
-def _names(of: list[Row]) -> str:
-    return f" ({'; '.join(f'{row.model}, {row.setting}' for row in of)})" if of else ""

@@ -23,6 +23,10 @@ from gradtracer_schemas import (
 from validation.models import Recommender
 from validation.plans import Plan
 
+UNNAMED = "no row named yet"
+WAITS = ("the loss is improving", "too few losses", "the loss is not finite")
+"""Why auto-fix waits after rows were named, as the reason of its event has it."""
+
 
 class Watched:
     """`gradtracer.watch`, with a report at the end of each epoch and at no other time.
@@ -35,6 +39,9 @@ class Watched:
     def __init__(
         self, model: Recommender, optimizer: torch.optim.Optimizer, plan: Plan, **settings: Any
     ) -> None:
+        self.tables = sum(isinstance(each, nn.Embedding) for each in model.modules())
+        self.events: list[Event] = []
+        """What the journal says, from `finish` on."""
         self._folder = tempfile.TemporaryDirectory()
         self._run = gradtracer.watch(
             model,
@@ -55,16 +62,15 @@ class Watched:
         if not self._run.flush():
             raise RuntimeError("GradTracer did not report: its arm cannot be told from another")
 
-    def finish(self) -> list[Event]:
-        """End the run; what its journal says."""
+    def finish(self) -> None:
+        """End the run and read its journal. Raises RuntimeError where the probe failed."""
         self._run.finish()
         (journal,) = Path(self._folder.name).rglob("events.jsonl")
-        events = [decode_event(line) for line in journal.read_bytes().split(b"\n") if line]
+        self.events = [decode_event(line) for line in journal.read_bytes().split(b"\n") if line]
         self._folder.cleanup()
-        for event in events:
+        for event in self.events:
             if isinstance(event, ProbeFaultEvent):
                 raise RuntimeError(f"{event.body.layer}: {event.body.message}")
-        return events
 
 
 def holding(events: list[Event]) -> list[Diagnosis]:
@@ -78,16 +84,41 @@ def holding(events: list[Event]) -> list[Diagnosis]:
     return list(held.values())
 
 
-def interventions(events: list[Event]) -> dict[str, Any]:
-    """How often auto-fix acted or stopped, on how many rows at most, and how strongly."""
-    told = [event.body for event in events if isinstance(event, InterventionEvent)]
-    acting = [each for each in told if each.action == "shrink-updates"]
+def interventions(events: list[Event], tables: int) -> dict[str, Any]:
+    """How often auto-fix acted or stopped, on how many rows at most, how strongly, and its states.
+
+    `states`: share of the steps of all `tables` that were spent in each.
+    """
+    told = [event for event in events if isinstance(event, InterventionEvent)]
+    acting = [each.body for each in told if each.body.action == "shrink-updates"]
     return {
         "acted": len(acting),
-        "stopped": sum(each.action == "stop" for each in told),
+        "stopped": sum(each.body.action == "stop" for each in told),
         "rows": max((each.rows for each in acting), default=0),
         "scale": round(min((each.mean_scale for each in acting), default=1.0), 4),
+        "states": _states(told, max((event.step for event in events), default=0), tables),
     }
+
+
+def _states(told: list[InterventionEvent], end: int, tables: int) -> dict[str, float]:
+    by_layer: dict[str, list[InterventionEvent]] = {}
+    for event in told:
+        by_layer.setdefault(event.body.layer, []).append(event)
+    # A table tells nothing before a row is named in it.
+    steps = {UNNAMED: end * (tables - len(by_layer))}
+    for events in by_layer.values():
+        steps[UNNAMED] += events[0].step
+        for event, following in zip(events, [*[e.step for e in events[1:]], end], strict=True):
+            state = _state(event)
+            steps[state] = steps.get(state, 0) + following - event.step
+    whole = max(1, end * tables)
+    return {state: round(count / whole, 4) for state, count in steps.items() if count}
+
+
+def _state(event: InterventionEvent) -> str:
+    if event.body.action != "wait":
+        return "acts" if event.body.action == "shrink-updates" else "stopped"
+    return next((reason for reason in WAITS if reason in event.body.reason), "waits")
 
 
 class TableAverages:

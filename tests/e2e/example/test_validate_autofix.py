@@ -11,11 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import numpy as np
 import pytest
+import torch
 
 import movielens
 import validate_autofix
+from gradtracer.auto_fix.gate import LossGate, Verdict
+from gradtracer.auto_fix.intervene import AutoFix
 from gradtracer_schemas import (
     Diagnosis,
     DiagnosisCleared,
@@ -29,12 +32,14 @@ from gradtracer_schemas import (
     SourceSite,
 )
 from validation import films
-from validation.arms import ARMS, GROUPS
+from validation.agenda import ASKED, Agenda, Seeds, planned
+from validation.arms import ALL_ROWS, TRAINED, train_arms
+from validation.models import MODELS
 from validation.plans import Plan
 from validation.proposals import proposed
 from validation.results import Results
 from validation.training import train
-from validation.watchers import Watched, holding, interventions
+from validation.watchers import TableAverages, Watched, holding, interventions
 
 SCRIPT = Path(movielens.__file__).with_name("validate_autofix.py")
 TINY = films.tiny()
@@ -138,22 +143,47 @@ def test_what_holds_at_the_end_was_raised_and_not_cleared() -> None:
     assert holding(events[:2]) == [one, two]
 
 
-def test_interventions_are_counted() -> None:
-    acts = Intervention(
-        layer="item_emb",
-        action="shrink-updates",
-        rows=7,
+def intervention(layer: str, action: str, seq: int, reason: str = "r") -> Any:
+    acts = action == "shrink-updates"
+    body = Intervention(
+        layer=layer,
+        action=action,
+        rows=7 if acts else 0,
         held_out=2,
         holdout=0.2,
         seed=0,
-        mean_scale=0.4,
-        reason="r",
+        mean_scale=0.4 if acts else 1.0,
+        reason=reason,
     )
-    stops = msgspec.structs.replace(acts, action="stop", rows=0, mean_scale=1.0)
-    waits = msgspec.structs.replace(stops, action="wait")
-    told = [event(InterventionEvent, body, 0) for body in (waits, acts, stops)]
-    assert interventions(told) == {"acted": 1, "stopped": 1, "rows": 7, "scale": 0.4}
-    assert interventions([]) == {"acted": 0, "stopped": 0, "rows": 0, "scale": 1.0}
+    return event(InterventionEvent, body, seq)
+
+
+def test_interventions_are_counted_and_their_states_share_the_steps() -> None:
+    told = [
+        intervention("items", "wait", 50, "names 3 rows; the loss is improving (posterior 0.97)"),
+        intervention("users", "wait", 20, "names 1 rows; too few losses so far"),
+        intervention("items", "shrink-updates", 60),
+        intervention("items", "stop", 90),
+        event(DiagnosisClearedEvent, DiagnosisCleared(id="i", reason="r"), 100),
+    ]
+    found = interventions(told, tables=4)
+    states = found.pop("states")
+    assert found == {"acted": 1, "stopped": 1, "rows": 7, "scale": 0.4}
+    assert states == {
+        "no row named yet": 0.675,
+        "the loss is improving": 0.025,
+        "too few losses": 0.2,
+        "acts": 0.075,
+        "stopped": 0.025,
+    }
+    idle = interventions(told[-1:], tables=2)
+    assert idle == {
+        "acted": 0,
+        "stopped": 0,
+        "rows": 0,
+        "scale": 1.0,
+        "states": {"no row named yet": 1.0},
+    }
 
 
 def test_a_part_of_the_probe_that_failed_ends_the_arm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,13 +203,52 @@ def test_a_part_of_the_probe_that_failed_ends_the_arm(monkeypatch: pytest.Monkey
 
 
 def test_the_gate_serves_what_validation_prefers() -> None:
-    group = GROUPS["off", "average", "average, gated"]
     for seed in range(4):
-        found = group(SHORT, TINY, seed)
+        found = train_arms(SHORT, TINY, seed, ["average, gated"])
         best = max(found["off"]["validation"], found["average"]["validation"])
         assert found["average, gated"]["validation"] == best
         served = found["average, gated"]["notes"]["served"]
         assert found["average, gated"]["ranks"] == found["average" if served else "off"]["ranks"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_training_that_auto_fix_left_alone_is_its_own_baseline(model: str) -> None:
+    plan = replace(SHORT, model=model)
+    found = train_arms(plan, TINY, 0, ["off", "auto_fix"])
+    assert found["auto_fix"]["notes"]["acted"] == 0
+    alone = train(plan, TINY, 0, average=TableAverages)
+    assert alone.averaged is not None
+    assert found["off"]["ranks"] == found["auto_fix"]["ranks"] == alone.trained.ranks
+    assert found["average"]["ranks"] == alone.averaged.ranks
+
+
+def test_where_auto_fix_acted_the_baseline_is_trained_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = replace(SHORT, epochs=30, lr=3e-2)
+
+    def everything(self: AutoFix, state: Any, weight: torch.Tensor) -> Any:
+        return np.arange(weight.shape[0])
+
+    def opened(self: LossGate) -> Verdict:
+        return Verdict(True, 0.1, "planted")
+
+    monkeypatch.setattr(AutoFix, "_eligible", everything)
+    monkeypatch.setattr(LossGate, "verdict", opened)
+    found = train_arms(plan, TINY, 0, ["off", "auto_fix"])
+    assert found["auto_fix"]["notes"]["acted"] > 0
+    assert found["auto_fix"]["notes"]["states"]["acts"] > 0
+    assert found["off"]["ranks"] == train(plan, TINY, 0).trained.ranks
+    assert found["off"]["ranks"] != found["auto_fix"]["ranks"]
+
+
+def test_proposals_begin_with_the_baseline() -> None:
+    found = train_arms(replace(SHORT, epochs=20), TINY, 0, ["proposed"])
+    validations = found["proposed"]["notes"]["validations"]
+    assert validations[0] == round(found["off"]["validation"], 5)
+    assert len(validations) == 1 + len(found["proposed"]["notes"]["edits"])
+    kept = found["proposed, gated"]["notes"]["kept"]
+    assert validations[kept] == max(validations)
 
 
 def test_results_of_another_plan_or_other_data_are_not_taken(tmp_path: Path) -> None:
@@ -220,16 +289,16 @@ def test_it_runs_to_the_table_and_goes_on_where_it_was_stopped(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert f"{3 * len(GROUPS)} trainings to do" in done.stdout
+    assert "\n3 trainings to do" in done.stdout
     kept = (tmp_path / "results.jsonl").read_bytes().rstrip()
     # Killed in the middle of a line.
     (tmp_path / "results.jsonl").write_bytes(kept[:-40])
     assert "\n1 trainings to do" in validate(*only)
     told = validate(*only, "--report")
     assert "trainings to do" not in told
-    assert told.partition("| model")[2] == done.stdout.partition("| model")[2]
+    assert told.partition("# What")[2] == done.stdout.partition("# What")[2]
     table = json.loads((tmp_path / "table.json").read_text())
-    assert {each["arm"] for each in table["comparisons"]} == set(ARMS) - {"off", "original"}
+    assert {each["arm"] for each in table["comparisons"]} == set(TRAINED) - {"off"}
     assert all(each["ndcg"]["seeds"] == 3 for each in table["comparisons"])
     assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
     assert "| mf-bpr | adam 1e-2 | auto_fix | 3 |" in (tmp_path / "table.md").read_text()
@@ -257,16 +326,39 @@ def test_a_failed_training_is_said_and_does_not_end_the_others(
 
 
 def test_a_baseline_that_nobody_tuned_is_left_out_and_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned = tmp_path / "tuned.json"
     chosen = {"lr": 1e-2, "weight_decay": 0.1, "epochs": 9, "patience": 1}
     tuned.write_text(json.dumps({"chosen": {"mf-bce AdamW": chosen}}))
     monkeypatch.setattr("validation.plans.TUNED", tuned)
-    plans = validate_autofix.planned(["mf-bce/tuned/*", "mf-bce/lr x 4/*", "mf-bpr/tuned/off"])
+    plans, left_out = planned(["mf-bce/tuned/*", "mf-bce/lr x 4/*", "mf-bpr/tuned/off"])
     assert plans["mf-bce", "tuned"] == Plan("mf-bce", "AdamW", **chosen)
     assert plans["mf-bce", "lr x 4"].lr == 4e-2
-    assert capsys.readouterr().out == (
-        "left out: mf-bpr, tuned: not tuned: python examples/validate_autofix.py --search "
-        '"mf-bpr AdamW"\n'
-    )
+    assert left_out == [
+        'mf-bpr, tuned: not tuned: python examples/validate_autofix.py --search "mf-bpr AdamW"'
+    ]
+
+
+def test_the_most_wanted_is_trained_first_and_whole_seeds_at_a_time(tmp_path: Path) -> None:
+    plans, _ = planned(list(ASKED))
+    agenda = Agenda(plans, list(ASKED), Seeds(2, 3), "here")
+    results = Results(tmp_path)
+    jobs = list(agenda.jobs(results, ""))
+    assert [(job.model, job.setting, job.seeds) for job in jobs[:6]] == [
+        ("mf-bce", "adam 1e-2", (100,)),
+        ("mf-bpr", "adam 1e-2", (100,)),
+        ("mf-bce", "adam 1e-2", (101,)),
+        ("mf-bpr", "adam 1e-2", (101,)),
+        ("mf-bce", "adam 1e-2", (100, 101)),
+        ("mf-bpr", "adam 1e-2", (100, 101)),
+    ]
+    assert jobs[0].arms == tuple(arm for arm in TRAINED if arm != ALL_ROWS)
+    assert jobs[4].arms == ("original",)
+    tuned = [job for job in jobs if (job.model, job.setting) == ("mf-bce", "tuned")]
+    assert [job.arms for job in tuned if job.seeds == (102,)] == [
+        ("off", "average", "average, gated")
+    ]
+    for arm in jobs[0].arms:
+        results.add(("mf-bce", "adam 1e-2", arm, 100), plans["mf-bce", "adam 1e-2"], "here", {})
+    assert next(agenda.jobs(results, "")) == jobs[1]

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from validation.significance import compare, gains, holm, pool
-from validation.tables import Records, markdown, pooled, rows, summary, verdicts
+from validation.tables import Records, markdown, pooled, rows, summary
+from validation.verdicts import answers, others
 
 
 def draws(seed: int, seeds: int, users: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
@@ -106,19 +107,19 @@ def table(better: int, seeds: int = 10) -> Records:
 def test_the_goal_is_met_only_by_a_gain_that_is_large_and_sure() -> None:
     for better, word in ((2, "met"), (0, "missed"), (-2, "missed")):
         records = table(better)
-        said = [line for line in verdicts(rows(records), records) if "goal of" in line]
+        said = [line for line in answers(rows(records), records) if "goal of" in line]
         assert len(said) == 1
         assert said[0].endswith(f"p < .01 {word}.")
 
 
 def test_harm_is_named_with_its_setting() -> None:
     records = table(-2)
-    (said,) = [line for line in verdicts(rows(records), records) if line.startswith("proposed:")]
+    (said,) = [line for line in others(rows(records)) if line.startswith("proposed:")]
     assert "significantly below off 1 (mf-bce, adam 1e-2)" in said
     records = table(0)
-    (said,) = [line for line in verdicts(rows(records), records) if line.startswith("proposed:")]
+    (said,) = [line for line in others(rows(records)) if line.startswith("proposed:")]
     assert "significantly below off 0, before Holm 0" in said
-    assert said.endswith("without any effect 1.")
+    assert said.endswith("not one rank changed in 1.")
 
 
 def test_an_arm_that_did_nothing_is_said_to_have_done_nothing() -> None:
