@@ -8,7 +8,7 @@ import gc
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from gradtracer_server.allocator import give_memory_back
 
@@ -31,11 +31,12 @@ def serve(tcp: tuple[str, int] | None = None) -> int:
             # Nothing but messages may go to standard output, whatever a library prints.
             output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
             os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-            server.start_io(stdin=sys.stdin.buffer, stdout=output)
+            served = _serve_stdio(server, output)
         else:
             server.over_tcp = True
-            with contextlib.suppress(SystemExit):
-                asyncio.run(_serve_tcp(server, *tcp))
+            served = _serve_tcp(server, *tcp)
+        with contextlib.suppress(SystemExit):
+            asyncio.run(served)
     except KeyboardInterrupt:
         pass
     finally:
@@ -43,12 +44,18 @@ def serve(tcp: tuple[str, int] | None = None) -> int:
     return 0 if server.said_goodbye else 1
 
 
+async def _serve_stdio(server: GradTracerServer, output: BinaryIO) -> None:
+    """Serve who started this process."""
+    from pygls.io_ import StdoutWriter
+
+    from gradtracer_server.stdin import read_stdin
+
+    server.protocol.set_writer(StdoutWriter(output))
+    await _serve(server, read_stdin(sys.stdin.fileno()))
+
+
 async def _serve_tcp(server: GradTracerServer, host: str, port: int) -> None:
     """Serve the first client that connects; others are turned away while it stays."""
-    from threading import Event
-
-    from pygls.io_ import run_async
-
     served = asyncio.Event()
     taken = False
 
@@ -61,15 +68,7 @@ async def _serve_tcp(server: GradTracerServer, host: str, port: int) -> None:
         taken = True
         server.protocol.set_writer(writer)  # pyright: ignore[reportArgumentType]
         try:
-            await run_async(
-                stop_event=Event(),
-                reader=reader,
-                protocol=server.protocol,
-                logger=logger,
-                error_handler=server.report_server_error,
-            )
-        except (ConnectionError, asyncio.IncompleteReadError) as error:
-            logger.info("the connection ended: %s", error)
+            await _serve(server, reader)
         finally:
             served.set()
 
@@ -79,6 +78,24 @@ async def _serve_tcp(server: GradTracerServer, host: str, port: int) -> None:
         sys.stderr.write(f"gradtracer: listening on {address[0]}:{address[1]}\n")
         sys.stderr.flush()
         await served.wait()
+
+
+async def _serve(server: GradTracerServer, reader: asyncio.StreamReader) -> None:
+    """Answer what comes in until there is no more."""
+    from threading import Event
+
+    from pygls.io_ import run_async
+
+    try:
+        await run_async(
+            stop_event=Event(),
+            reader=reader,
+            protocol=server.protocol,
+            logger=logger,
+            error_handler=server.report_server_error,
+        )
+    except (ConnectionError, asyncio.IncompleteReadError) as error:
+        logger.info("the connection ended: %s", error)
 
 
 def _load() -> GradTracerServer:

@@ -95,7 +95,7 @@ class Session:
     def texts_changed(self) -> None:
         """A document was opened, edited, saved or closed."""
         self._texts_changed = True
-        self.pulse.ring()
+        self.pulse.ring_by_hand()
 
     def finding(self, diagnosis_id: str) -> Finding | None:
         """The finding of an id that a client handed back."""

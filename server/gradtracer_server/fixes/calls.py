@@ -79,10 +79,11 @@ def calls_in(source: SourceText, anchor: Anchor) -> list[Node]:
         return []
     start = source.byte(source.offset(anchor.focus.start))
     end = source.byte(source.offset(anchor.focus.end))
+    node = source.root.descendant_for_byte_range(start, end)
+    if node is not None and node.type == "call" and node.byte_range == (start, end):
+        return [node]
     calls = source.call_nodes(statement)
-    inside = [call for call in calls if start <= call.start_byte and call.end_byte <= end]
-    exact = [c for c in inside if (c.start_byte, c.end_byte) == (start, end)]
-    return exact[:1] or inside
+    return [call for call in calls if start <= call.start_byte and call.end_byte <= end]
 
 
 def ancestor(node: Node, *kinds: str) -> Node | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, count
+from operator import add
 
 from tree_sitter import Point
 
@@ -71,8 +72,9 @@ class PlainText:
 
     @cached_property
     def _line_starts(self) -> list[int]:
-        lengths = map(len, self._raw_lines[:-1])
-        return list(accumulate(lengths, lambda start, length: start + length + 1, initial=0))
+        # Without a function call for each line: every edit of a long text asks for them again.
+        ends = accumulate(map(len, self._raw_lines[:-1]), initial=0)
+        return list(map(add, ends, count()))
 
     def point(self, position: Position) -> Point:
         """A position as the parser counts: rows, and columns in bytes."""
