@@ -22,28 +22,36 @@ class StdinTransport(asyncio.ReadTransport):
         self._reader = reader
         self._loop = asyncio.get_running_loop()
         self._wanted = threading.Event()
-        self._wanted.set()
+        self._held = False
         # A thread that waits for input cannot be called off: it may not keep the process alive,
         # nor hold the lock of `sys.stdin` as it ends.
         threading.Thread(target=self._read, name="gradtracer-stdin", daemon=True).start()
 
     def pause_reading(self) -> None:
         """Let the client wait."""
-        self._wanted.clear()
+        self._held = True
 
     def resume_reading(self) -> None:
         """Take more."""
+        self._held = False
         self._wanted.set()
 
     def _read(self) -> None:
         try:
             while chunk := self._next():
-                self._loop.call_soon_threadsafe(self._reader.feed_data, chunk)
+                self._wanted.clear()
+                self._loop.call_soon_threadsafe(self._take, chunk)
+                # Else a client that writes fast would fill the loop's list of calls.
                 self._wanted.wait()
             self._loop.call_soon_threadsafe(self._reader.feed_eof)
         except RuntimeError:
             # The loop is closed: nobody listens any more.
             return
+
+    def _take(self, chunk: bytes) -> None:
+        self._reader.feed_data(chunk)
+        if not self._held:
+            self._wanted.set()
 
     def _next(self) -> bytes:
         try:

@@ -63,7 +63,7 @@ async def test_an_input_that_cannot_be_read_is_at_its_end() -> None:
 async def test_a_flood_waits_in_the_pipe_and_comes_whole(pipe: tuple[int, int]) -> None:
     out, into = pipe
     reader = read_stdin(out)
-    lines, written = [b"%06d\n" % n for n in range(200_000)], threading.Event()
+    lines, written = [b"%06d\n" % n for n in range(400_000)], threading.Event()
 
     def write() -> None:
         for first in range(0, len(lines), 1000):
