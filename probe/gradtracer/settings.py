@@ -110,6 +110,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dead_unit_share: Share = 0.25
     """Raise DEAD_NEURONS from this share of a layer's units: some die in any training with ReLU; a
     quarter in two layers is nearly half of the weights between them."""
+    saturated_slope: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05
+    """A unit is saturated when its activation passes less than this share of the gradient that it
+    passes at its centre: after three such layers less than the share of VANISHING_GRADIENTS."""
+    saturated_unit_share: Share = 0.25
+    """Raise SATURATED_ACTIVATIONS from this share of a layer's units, as DEAD_NEURONS: healthy
+    trainings keep to a few percent, and what such a unit learned it can hardly learn anew."""
     explosion_ratio: Annotated[float, msgspec.Meta(gt=0)] = 0.05
     """Raise EXPLODING_UPDATES only for updates above this share of the weights: fifty times the
     usual pace."""

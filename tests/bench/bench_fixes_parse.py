@@ -63,6 +63,7 @@ for batch in loader:
 OFFERS: dict[str, dict[str, Any]] = {
     "clip-gradients": {"max_norm": 1.0},
     "enable-auto-fix": {},
+    "insert-normalisation": {},
     "inverse-frequency-weights": {"power": 0.5},
     "log-q-correction": {},
     "raise-learning-rate": {"lr": 10.0},

@@ -184,7 +184,7 @@ def test_an_unknown_kind_is_told_with_its_sequence_number() -> None:
 def test_a_value_added_by_a_newer_minor_version_is_passed_over_with_its_sequence_number() -> None:
     newer = json.loads((EXAMPLES / "diagnosis_raised.json").read_bytes())
     newer["protocol"] = "1.7"
-    newer["body"]["type"] = "SATURATED_ACTIVATIONS"
+    newer["body"]["type"] = "POOR_INITIALISATION"
     with pytest.raises(UnknownKind, match="newer than this reader") as told:
         decode_event(encoded(newer))
     assert told.value.seq == newer["seq"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -47,7 +47,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(x, dtype=torch.float32) / 16.0, torch.tensor(y)
 
 
-def classifier(activation: type[nn.Module] = nn.ReLU, depth: int = 3, width: int = 64) -> nn.Module:
+def classifier(activation: type[nn.Module] = nn.ReLU, depth: int = 3, width: int = 64) -> Any:
     parts: list[nn.Module] = []
     for at in range(depth - 1):
         parts += [nn.Linear(64 if at == 0 else width, width), activation()]
@@ -103,6 +103,37 @@ def _all_dead(seed: int) -> Training:
     with torch.no_grad():
         model[0].bias.fill_(-50.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return Training(model, on_digits(model, optimizer, seed=seed))
+
+
+def _saturated(activation: type[nn.Module]) -> Callable[[int], Training]:
+    """First weights of scale 1, as `nn.init.normal_` gives them."""
+
+    def build(seed: int) -> Training:
+        model = classifier(activation)
+        for layer in model:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        return Training(model, on_digits(model, optimizer, seed=seed))
+
+    return build
+
+
+class _Unscaled(nn.Module):
+    """Pixels as they are stored, 0 to 255, and functions for activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(64, 64), nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.sigmoid(self.body(255.0 * x)))
+
+
+def _unscaled(seed: int) -> Training:
+    model = _Unscaled()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     return Training(model, on_digits(model, optimizer, seed=seed))
 
 
@@ -189,7 +220,7 @@ def _noise_labels(seed: int) -> Training:
 
 def _plain(
     activation: type[nn.Module] = nn.ReLU,
-    make: Callable[..., Optimizer] = lambda p: torch.optim.Adam(p, lr=1e-3),
+    make: Callable[[Any], Optimizer] = lambda p: torch.optim.Adam(p, lr=1e-3),
     depth: int = 3,
 ) -> Callable[[int], Training]:
     def build(seed: int) -> Training:
@@ -313,6 +344,21 @@ PLANTED: tuple[Case, ...] = tuple(
             "VANISHING_GRADIENTS",
             frozenset({"0"}),
         ),
+        Case(
+            "tanh, first weights of 1",
+            _saturated(nn.Tanh),
+            320,
+            "SATURATED_ACTIVATIONS",
+            frozenset({"0", "2"}),
+        ),
+        Case(
+            "hard tanh, first weights of 1",
+            _saturated(nn.Hardtanh),
+            320,
+            "SATURATED_ACTIVATIONS",
+            frozenset({"0", "2"}),
+        ),
+        Case("sigmoid on raw pixels", _unscaled, 320, "SATURATED_ACTIVATIONS", frozenset({"body"})),
         Case("root of zero", _root_of_zero, 400, "NON_FINITE", frozenset({"2"})),
         Case("labels are noise", _noise_labels, 640, "LOW_GRADIENT_SNR", frozenset({"2"})),
     )
@@ -325,6 +371,9 @@ HEALTHY: tuple[Case, ...] = tuple(
         Case("MLP, SGD", _plain(make=lambda p: torch.optim.SGD(p, lr=0.1)), 640),
         Case("MLP, converged", _plain(), 3_200),
         Case("MLP, tanh", _plain(nn.Tanh), 640),
+        Case("MLP, tanh, converged", _plain(nn.Tanh), 3_200),
+        Case("MLP, sigmoid", _plain(nn.Sigmoid), 640),
+        Case("MLP, hard tanh", _plain(nn.Hardtanh), 640),
         Case("MLP, GELU, 6 layers", _plain(nn.GELU, depth=6), 640),
         Case("12 tanh layers, SGD", _plain(nn.Tanh, lambda p: torch.optim.SGD(p, lr=0.1), 12), 480),
         Case("MLP, one cycle to zero", _scheduled, 1_600),

@@ -21,6 +21,7 @@ from gradtracer.analyzers.layer_observer import LayerObserver
 from gradtracer.analyzers.layer_report import layers_report
 from gradtracer.analyzers.layer_reports import LayerReports, ReportedLayer
 from gradtracer.analyzers.optimizer_facts import TrainedBy, largest_trained, told_by_scaler
+from gradtracer.analyzers.saturation_observer import SaturationObserver
 from gradtracer.analyzers.saved_layers import saved_layers
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer.diagnoses.book import DiagnosisBook
@@ -37,9 +38,10 @@ if TYPE_CHECKING:
 class FlowTracker:
     """Observes every layer of a model that has a trainable weight and is no embedding table.
 
-    Attach it once; the optimizer's step does the rest. There are no hooks in the forward pass, so
-    that compiled, checkpointed and copied models are as they were. `step()` may be called in the
-    loop, as the original system required; it is needed only where updates are written by hand.
+    Attach it once; the optimizer's step does the rest. Compiled, checkpointed and copied models are
+    as they were; hooks in the forward pass stay only where values come from a saturating
+    activation. `step()` may be called in the loop, as the original system required; it is needed
+    only where updates are written by hand.
 
     Args:
         model: any module.
@@ -99,7 +101,12 @@ class FlowTracker:
         self._assigned = LayerAssignment(
             {layer: watched.name for layer, watched in self._watched.items()}, self._observe
         )
-        self._reports = LayerReports(run, self._watched, self._assigned)
+        self._saturation = SaturationObserver(
+            model if self._active else nn.Module(),
+            layers,
+            lambda: run.fault("", "stopped looking at activations"),
+        )
+        self._reports = LayerReports(run, self._watched, self._assigned, self._saturation)
         if not self._active:
             return
         add_watcher(self)
@@ -178,7 +185,7 @@ class FlowTracker:
                 self._clock = weakref.ref(optimizer)
                 self._training = training_sites(optimizer)
             if clock is None or clock is optimizer:
-                self.steps += 1
+                self._count()
         except Exception:
             self._fail("following updates")
 
@@ -197,19 +204,26 @@ class FlowTracker:
             with torch.no_grad():
                 for observer in self._assigned.by_hand(self.run.step):
                     observer.observe_by_hand(self.run.step)
-            self.steps += 1
+            self._count()
             self.run.stepped(self)
         except Exception:
             self._fail("following gradients")
 
+    def _count(self) -> None:
+        self.steps += 1
+        followed = any(not observer.idle for observer in self._assigned.all)
+        self._saturation.stepped(followed=followed)
+
     def _fail(self, doing: str) -> None:
         """Switch off, say so once, and let the training go on."""
         self._active = False
+        self._saturation.close()
         self.run.fault("", f"stopped observing layers while {doing}")
 
     def forget(self) -> None:
         """Become inert: this is a copy in another process."""
         self._active = False
+        self._saturation.close()
 
     # In the reporting thread, or when the user asks.
 
@@ -266,7 +280,12 @@ class FlowTracker:
         with torch.no_grad():
             observers = self._assigned.state_dict(self.run.step)
         losses = [float(loss) for loss in self._losses]
-        return {"steps": self.steps, "losses": losses, "observers": observers}
+        return {
+            "steps": self.steps,
+            "losses": losses,
+            "observers": observers,
+            "saturation": self._saturation.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state.
@@ -278,6 +297,7 @@ class FlowTracker:
             ValueError: it is no tracker's state, or one of other layers.
         """
         self.steps, self._losses, observers = saved_layers(state, self.sites)
+        self._saturation.load_state_dict(state.get("saturation", {}))
         with torch.no_grad():
             self._assigned.load_state_dict(observers, self.run.step)
 
@@ -321,6 +341,7 @@ class FlowTracker:
         """Stop observing; figures stay readable. A second call does nothing."""
         if self._active:
             self._active = False
+            self._saturation.close()
             remove_watcher(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FlowTracker:

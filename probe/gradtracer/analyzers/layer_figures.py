@@ -15,6 +15,7 @@ from gradtracer.analyzers.layer_observer import Snapshot
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.statistics.gradient_snr import GradientSnr, gradient_snr
 from gradtracer.statistics.log_mean import LogMean, log_mean
+from gradtracer.statistics.saturation import Saturation
 from gradtracer.statistics.step_history import Column
 from gradtracer.statistics.unit_activity import DeadUnits, dead_units
 from gradtracer_schemas import Observation
@@ -108,6 +109,8 @@ class LayerFigures(NamedTuple):
     """Set on the first of the layers whose gradients are lost."""
     vanished: bool = False
     """This layer is one of them."""
+    saturation: Saturation | None = None
+    """Set where its output enters a saturating activation, and that was looked at often enough."""
     trainable: bool = True
     """The weights are to be trained: a layer may be frozen after it came under observation."""
     optimizer: OptimizerFacts | None = None
@@ -241,6 +244,13 @@ def observation(figures: LayerFigures) -> Observation:
         values |= {"gradient_snr": snr.value, "gradient_snr_low": low, "gradient_snr_high": high}
     if figures.dead is not None:
         values |= {"units": figures.dead.units, "dead_units": figures.dead.unseen.dead}
+    if figures.saturation is not None:
+        passed = figures.saturation
+        values |= {
+            "units": passed.units,
+            "saturated_units": passed.saturated.size,
+            "activation_slope": passed.passed,
+        }
     kept = {name: float(value) for name, value in values.items() if math.isfinite(value)}
     return Observation(layer=figures.layer, values=kept, curves=_curves(figures))
 

@@ -15,6 +15,7 @@ from gradtracer.analyzers.layer_figures import LayerFigures, measure, observatio
 from gradtracer.analyzers.layer_modules import Layer
 from gradtracer.analyzers.layer_observer import Snapshot
 from gradtracer.analyzers.model_layers import with_model
+from gradtracer.analyzers.saturation_observer import SaturationObserver
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.diagnoses.layers import LAYER
@@ -33,12 +34,17 @@ class ReportedLayer(NamedTuple):
 
 
 class LayerReports:
-    """Reports on `layers`, whose observers are in `assignment`."""
+    """Reports on `layers`, whose observers are in `assignment` and `saturation`."""
 
     def __init__(
-        self, run: Run, layers: dict[Layer, ReportedLayer], assignment: LayerAssignment
+        self,
+        run: Run,
+        layers: dict[Layer, ReportedLayer],
+        assignment: LayerAssignment,
+        saturation: SaturationObserver,
     ) -> None:
         self._run, self._layers, self._assignment = run, layers, assignment
+        self._saturation = saturation
         self._measuring = threading.Lock()
         self._steps: dict[str, int] = {}
         """Followed steps of each layer at its last report."""
@@ -67,12 +73,16 @@ class LayerReports:
 
     def _measure(self, snapshots: list[Snapshot]) -> list[LayerFigures]:
         names = {layer: reported.name for layer, reported in self._layers.items()}
+        limit = self._run.settings.saturated_slope
         with self._measuring, torch.no_grad():
             found = {
                 figures.layer: figures
                 for snapshot in snapshots
                 for figures in measure(snapshot, names, self._assignment.facts)
             }
+            for layer, passed in self._saturation.read(limit).items():
+                if names[layer] in found:
+                    found[names[layer]] = found[names[layer]]._replace(saturation=passed)
         ordered = [found[name] for name in names.values() if name in found]
         return with_model(ordered, self._run.settings.vanishing_ratio)
 

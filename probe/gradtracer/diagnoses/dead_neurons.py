@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradtracer.analyzers.layer_figures import LayerFigures
-from gradtracer.diagnoses import exploding_updates
+from gradtracer.diagnoses import exploding_updates, saturated_activations
 from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding, many, suppress
 from gradtracer.settings import Settings
 from gradtracer_schemas import Evidence, FixOffer, Rows
@@ -14,14 +14,15 @@ _MIN_UNITS = 8
 def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
     """Raise when more than `dead_unit_share` of the units is dead, with 95 % confidence.
 
-    Where the layer's updates exploded, that is what switched them off, and the remedy is its.
+    Where the layer's updates exploded, that is what switched them off, and the remedy is its. Units
+    that a tanh or sigmoid switched off are SATURATED_ACTIVATIONS' to tell.
     """
     dead = figures.dead
     if dead is None or dead.units < _MIN_UNITS:
         return None
     limit = settings.dead_unit_share * dead.units
     confidence = dead.unseen.confidence_above(limit)
-    if confidence < 0.95:
+    if confidence < 0.95 or saturated_activations.examine(figures, settings) is not None:
         return None
     share = dead.unseen.dead / dead.units
     cause = exploding_updates.examine(figures, settings)

@@ -10,6 +10,7 @@ from gradtracer.diagnoses import (
     exploding_updates,
     low_gradient_snr,
     non_finite,
+    saturated_activations,
     stagnation,
     vanishing_gradients,
 )
@@ -22,5 +23,6 @@ LAYER: tuple[Callable[[LayerFigures, Settings], Finding | None], ...] = (
     vanishing_gradients.examine,
     stagnation.examine,
     dead_neurons.examine,
+    saturated_activations.examine,
     low_gradient_snr.examine,
 )

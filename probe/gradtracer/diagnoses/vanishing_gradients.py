@@ -50,5 +50,11 @@ def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
                 test="difference of mean logarithms over steps, normal",
             )
         ],
-        fixes=[FixOffer(fix="replace-activation", parameters={"to": "GELU"}), suppress()],
+        fixes=[FixOffer(fix="replace-activation", parameters=_activations(figures)), suppress()],
     )
+
+
+def _activations(figures: LayerFigures) -> dict[str, float | str]:
+    """What to put in the place of what; a rectifier where no saturating one was met."""
+    met = {"from": figures.saturation.activation} if figures.saturation is not None else {}
+    return {**met, "to": "GELU"}

@@ -79,6 +79,37 @@ LAYER_RULES = (
         ),
     ),
     Rule(
+        type="SATURATED_ACTIVATIONS",
+        title="Units that hardly pass a gradient",
+        looks_for=(
+            "Units whose tanh, sigmoid, hard tanh or hard sigmoid passed less than a twentieth of "
+            "the gradient that it passes at its centre, on average over up to 256 examples of a "
+            "batch; their share of the layer over the last 16 to 64 looks, one in every fourth "
+            "followed step (Student t over looks), against a quarter."
+        ),
+        matters=(
+            "The weights before such a unit learn at a twentieth of their pace or less, and so "
+            "does all that lies before them. What the unit says is nearly a constant, or a yes "
+            "and no that was never learned."
+        ),
+        remedies=(
+            "A normalisation before the activation, inputs at unit scale, smaller first weights "
+            "(`nn.init.xavier_uniform_`), a lower learning rate; or GELU or ReLU in its "
+            "place, which pass large values on."
+        ),
+        silent_when=(
+            "The values do not go from the activation into a module as they are: outputs of the "
+            "model, gates that are multiplied, values behind a dropout that is called as a "
+            "function, cells of recurrent layers. Compiled models. Fewer than 16 looks. Units that "
+            "take both sides within a batch, but are flat in between, count like others: they "
+            "learn as slowly."
+        ),
+        source=(
+            "Glorot and Bengio, Understanding the difficulty of training deep feedforward neural "
+            "networks, AISTATS (2010), sec. 3; LeCun et al., Efficient BackProp (1998), sec. 4.4."
+        ),
+    ),
+    Rule(
         type="VANISHING_GRADIENTS",
         title="Gradients that are lost on their way",
         looks_for=(

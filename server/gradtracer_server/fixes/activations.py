@@ -27,7 +27,30 @@ ACTIVATIONS = {
         Activation("SiLU", "silu", takes_inplace=True),
     )
 }
-"""What an activation that dies can be replaced by."""
+"""What an activation that dies or saturates can be replaced by."""
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """An activation that is replaced, by its names."""
+
+    modules: tuple[str, ...]
+    """Classes in `torch.nn`."""
+    functions: tuple[str, ...]
+    """Functions in `torch` or `torch.nn.functional`, and methods; one that ends in `_` works in
+    place."""
+    string: str
+    """What a factory calls it."""
+
+
+REPLACED = {
+    "ReLU": Replaced(("ReLU", "ReLU6"), ("relu", "relu_"), "relu"),
+    **{
+        name: Replaced((name,), (name.lower(), f"{name.lower()}_"), name.lower())
+        for name in ("Hardsigmoid", "Hardtanh", "Sigmoid", "Tanh")
+    },
+}
+"""What is replaced, by the name that an offer gives: those that die, and those that saturate."""
 
 STRINGS: dict[str, tuple[int | None, str, dict[str, str]]] = {
     "DNN": (2, "activation", {"PReLU": "prelu"}),

@@ -1,4 +1,4 @@
-"""Replace the ReLU of a layer by an activation that passes a gradient below zero."""
+"""Replace the activation of a layer by one that passes a gradient where that one does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tree_sitter import Node
 
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
-from gradtracer_server.fixes.activations import ACTIVATIONS, STRINGS, Activation
+from gradtracer_server.fixes.activations import ACTIVATIONS, REPLACED, STRINGS, Activation, Replaced
 from gradtracer_server.fixes.calls import (
     ancestor,
     arguments,
@@ -18,7 +18,7 @@ from gradtracer_server.fixes.calls import (
     original_name,
     text_of,
 )
-from gradtracer_server.fixes.imports import named
+from gradtracer_server.fixes.imports import Named, named
 from gradtracer_server.fixes.insertion import statement_around
 from gradtracer_server.fixes.proposal import FixContext, Plan
 from gradtracer_server.source.edits import TextEdit
@@ -29,6 +29,16 @@ TITLE = "Replace the activation"
 
 _WITHIN = frozenset({"argument_list", "attribute", "call", "parenthesized_expression"})
 _SAME = {each.function: each.module for each in ACTIVATIONS.values() if each.function}
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What an offer asks for."""
+
+    name: str
+    """Of the activation that stands there."""
+    old: Replaced
+    to: Activation
 
 
 @dataclass(frozen=True)
@@ -45,12 +55,12 @@ class _Found:
 
 def plan(context: FixContext) -> Plan:
     """Write the other activation where the layer's own stands."""
-    to = _offered(context)
-    found = _target(context, to)
-    edits = _replaced(found, to)
+    wanted = _offered(context)
+    found = _target(context, wanted)
+    edits = _replaced(found, wanted)
     line = found.node.start_point.row + 1
     return Plan(
-        f"Replace the ReLU on line {line} by {to.module}",
+        f"Replace the {wanted.name} on line {line} by {wanted.to.module}",
         {found.path: (found.source, edits)},
         rewrites=True,
     )
@@ -61,46 +71,49 @@ def locate(context: FixContext) -> None:
     _target(context, _offered(context))
 
 
-def _offered(context: FixContext) -> Activation:
-    to = context.offer.parameters.get("to") if context.offer is not None else None
+def _offered(context: FixContext) -> _Wanted:
+    given = context.offer.parameters if context.offer is not None else {}
+    to, name = given.get("to"), given.get("from", "ReLU")
     if not isinstance(to, str) or to not in ACTIVATIONS:
         raise NotApplicable(
             f"expected one of {', '.join(ACTIVATIONS)} to replace it by, got {to!r}"
         )
-    return ACTIVATIONS[to]
+    if not isinstance(name, str) or name not in REPLACED:
+        raise NotApplicable(f"expected one of {', '.join(REPLACED)} to replace, got {name!r}")
+    return _Wanted(name, REPLACED[name], ACTIVATIONS[to])
 
 
-def _target(context: FixContext, to: Activation) -> _Found:
+def _target(context: FixContext, wanted: _Wanted) -> _Found:
     for path, source, anchor in context.frames(context.diagnosis.site)[:1]:
         if anchor.state == "gone":
             break
         for call in calls_in(source, anchor)[:1]:
-            found = _at(path, source, call, to, context)
+            found = _at(path, source, call, wanted, context)
             if found is not None:
                 return found
             name = callee_name(call) or "a call"
             raise NotApplicable(
-                f"what {name} on line {call.start_point.row + 1} puts out goes into no ReLU that "
-                "can be read from the source"
+                f"what {name} on line {call.start_point.row + 1} puts out goes into no "
+                f"{wanted.name} that can be read from the source"
             )
     raise NotApplicable("the statement that defines the layer is not in the workspace any more")
 
 
 def _at(
-    path: Path, source: SourceText, call: Node, to: Activation, context: FixContext
+    path: Path, source: SourceText, call: Node, wanted: _Wanted, context: FixContext
 ) -> _Found | None:
     """The layer itself; what its factory is told; what follows it; what it is put into."""
     name = original_name(source, callee_name(call))
-    if name in ("ReLU", "ReLU6"):
+    if name in wanted.old.modules:
         return _Found(path, source, call, "module")
     if name in ACTIVATIONS:
         raise AlreadyApplied(f"{name} stands there already")
     if name in STRINGS:
-        return _string(path, source, call, to)
+        return _string(path, source, call, wanted)
     following = _following(call)
     if following is not None:
         after = original_name(source, callee_name(following))
-        if after in ("ReLU", "ReLU6"):
+        if after in wanted.old.modules:
             return _Found(path, source, following, "module")
         if after in ACTIVATIONS:
             raise AlreadyApplied(f"{after} follows the layer already")
@@ -108,10 +121,11 @@ def _at(
     around = ancestor(call, "class_definition")
     if around is None or not attribute.isidentifier():
         return None
-    return _applied(path, source, attribute, around)
+    return _applied(path, source, attribute, around, wanted)
 
 
-def _string(path: Path, source: SourceText, call: Node, to: Activation) -> _Found:
+def _string(path: Path, source: SourceText, call: Node, wanted: _Wanted) -> _Found:
+    to = wanted.to
     index, keyword, known = STRINGS[original_name(source, callee_name(call))]
     passed = arguments(call)
     value = None if passed is None else passed.value(index, keyword)
@@ -126,8 +140,8 @@ def _string(path: Path, source: SourceText, call: Node, to: Activation) -> _Foun
         )
     if stands == known[to.module]:
         raise AlreadyApplied(f"{keyword} is {stands!r} already on line {line}")
-    if stands != "relu":
-        raise NotApplicable(f"{keyword} is {stands!r} on line {line}, not 'relu'")
+    if stands != wanted.old.string:
+        raise NotApplicable(f"{keyword} is {stands!r} on line {line}, not {wanted.old.string!r}")
     return _Found(path, source, value, "string")
 
 
@@ -146,8 +160,10 @@ def _following(call: Node) -> Node | None:
     return None
 
 
-def _applied(path: Path, source: SourceText, attribute: str, around: Node) -> _Found | None:
-    """The ReLU around `self.attribute(...)`, or of the statement after it."""
+def _applied(
+    path: Path, source: SourceText, attribute: str, around: Node, wanted: _Wanted
+) -> _Found | None:
+    """The activation around `self.attribute(...)`, or of the statement after it."""
     pattern = re.compile(rb"\bself\s*\.\s*" + attribute.encode() + rb"\s*\(")
     found: list[_Found] = []
     for match in pattern.finditer(source.data, around.start_byte, around.end_byte):
@@ -156,33 +172,33 @@ def _applied(path: Path, source: SourceText, attribute: str, around: Node) -> _F
             call = call.parent
         if call is None:
             return None
-        relu = _relu_around(path, source, call) or _relu_after(path, source, call)
-        if relu is None:
+        activation = _around(path, source, call, wanted) or _after(path, source, call, wanted)
+        if activation is None:
             return None
-        found.append(relu)
+        found.append(activation)
     if len(found) > 1:
         lines = ", ".join(str(each.node.start_point.row + 1) for each in found)
         raise NotApplicable(f"the layer is applied in several places, on lines {lines}")
     return found[0] if found else None
 
 
-def _relu(path: Path, source: SourceText, call: Node) -> _Found | None:
+def _function(path: Path, source: SourceText, call: Node, wanted: _Wanted) -> _Found | None:
     name = original_name(source, callee_name(call))
     if name in _SAME:
         raise AlreadyApplied(f"{name} stands on line {call.start_point.row + 1} already")
-    if name not in ("relu", "relu_"):
+    if name not in wanted.old.functions:
         return None
     passed = arguments(call)
     method = passed is not None and not passed.positional and not passed.keywords
     return _Found(path, source, call, "method" if method else "function")
 
 
-def _relu_around(path: Path, source: SourceText, call: Node) -> _Found | None:
+def _around(path: Path, source: SourceText, call: Node, wanted: _Wanted) -> _Found | None:
     """`F.relu(self.fc(x))`, `self.fc(x).relu()`, also with a normalisation between."""
     around = call.parent
     while around is not None and around.type in _WITHIN:
         if around.type == "call":
-            found = _relu(path, source, around)
+            found = _function(path, source, around, wanted)
             if found is not None:
                 return found
             if not re.search("norm|bn|drop", callee_name(around), re.IGNORECASE):
@@ -191,8 +207,8 @@ def _relu_around(path: Path, source: SourceText, call: Node) -> _Found | None:
     return None
 
 
-def _relu_after(path: Path, source: SourceText, call: Node) -> _Found | None:
-    """`x = self.fc(x)` and then a statement that puts that `x` into a ReLU."""
+def _after(path: Path, source: SourceText, call: Node, wanted: _Wanted) -> _Found | None:
+    """`x = self.fc(x)` and then a statement that puts that `x` into the activation."""
     try:
         statement = statement_around(call)
     except NotApplicable:
@@ -207,7 +223,7 @@ def _relu_after(path: Path, source: SourceText, call: Node) -> _Found | None:
     pending = [] if following is None or following.child_by_field_name("body") else [following]
     while pending:
         node = pending.pop()
-        if node.type == "call" and (found := _relu(path, source, node)) is not None:
+        if node.type == "call" and (found := _function(path, source, node, wanted)) is not None:
             passed = arguments(node)
             taken = None if passed is None else passed.value(0, "input")
             if found.kind == "method":
@@ -218,7 +234,8 @@ def _relu_after(path: Path, source: SourceText, call: Node) -> _Found | None:
     return None
 
 
-def _replaced(found: _Found, to: Activation) -> list[TextEdit]:
+def _replaced(found: _Found, wanted: _Wanted) -> list[TextEdit]:
+    to = wanted.to
     source, node = found.source, found.node
     if found.kind == "string":
         factory = ancestor(node, "call")
@@ -229,29 +246,39 @@ def _replaced(found: _Found, to: Activation) -> list[TextEdit]:
     function, passed = node.child_by_field_name("function"), arguments(node)
     if function is None or passed is None:
         raise NotApplicable("the activation is no plain call")
+    if found.kind == "module" and wanted.name != "ReLU":
+        name = _named(found, function, to.module, "torch.nn")
+        return [*name.edits, TextEdit(source.range_of(node), f"{name.text}()")]
     if found.kind == "module":
         return [*_name(found, function, to.module, "torch.nn"), *_inplace(found, 0, to)]
     if not to.function:
         raise NotApplicable(f"{to.module} has weights of its own and is no function")
-    if callee_name(node) == "relu_":
-        raise NotApplicable("relu_ changes its input in place")
+    if callee_name(node).endswith("_"):
+        raise NotApplicable(f"{callee_name(node)} changes its input in place")
     if found.kind == "method":
         owner = function.child_by_field_name("object")
         name = named(source, f"torch.nn.functional.{to.function}", node)
         edit = TextEdit(source.range_of(node), f"{name.text}({text_of(owner)})")
         return [*name.edits, edit]
+    if wanted.name != "ReLU":
+        name = _named(found, function, to.function, "torch.nn.functional")
+        given = text_of(passed.value(0, "input"))
+        return [*name.edits, TextEdit(source.range_of(node), f"{name.text}({given})")]
     return [*_name(found, function, to.function, "torch.nn.functional"), *_inplace(found, 1, to)]
 
 
 def _name(found: _Found, function: Node, to: str, home: str) -> list[TextEdit]:
     """The other name in the place of the one that is called."""
-    source = found.source
+    name = _named(found, function, to, home)
+    return [*name.edits, TextEdit(found.source.range_of(function), name.text)]
+
+
+def _named(found: _Found, function: Node, to: str, home: str) -> Named:
+    """The other name as the file writes it: beside the one that is called, if that has an owner."""
     owner = function.child_by_field_name("object")
-    last = function.child_by_field_name("attribute")
-    if owner is not None and last is not None and text_of(owner) != "torch":
-        return [TextEdit(source.range_of(last), to)]
-    other = named(source, f"{home}.{to}", found.node)
-    return [*other.edits, TextEdit(source.range_of(function), other.text)]
+    if owner is not None and text_of(owner) != "torch":
+        return Named(f"{text_of(owner)}.{to}")
+    return named(found.source, f"{home}.{to}", found.node)
 
 
 def _inplace(found: _Found, index: int, to: Activation) -> list[TextEdit]:

@@ -78,6 +78,8 @@ _KNOWN: tuple[_Known, ...] = (
     _Known("gradient_snr", "Gradient signal to noise", number, unit="per step"),
     _Known("weight_norm", "Norm of the weights", number),
     _Known("dead_units", "Units without a gradient", count, of="units"),
+    _Known("saturated_units", "Units that hardly pass a gradient", count, of="units"),
+    _Known("activation_slope", "Slope of its activation", percent),
     _Known("grad_zero", "Steps without a gradient", count),
     _Known("tower_pace_ratio", "Other tower moves, times as far", _two_digits),
     _Known("tower_gradient_ratio", "Other tower's gradient, times as large", _two_digits),

@@ -141,6 +141,40 @@ def test_what_cannot_be_replaced_says_why(
 
 
 @pytest.mark.parametrize(
+    ("old", "before", "after"),
+    [
+        ("Tanh", "x = torch.tanh(self.fc(x))", "x = F.gelu(self.fc(x))"),
+        ("Sigmoid", "x = F.sigmoid(self.fc(x))", "x = F.gelu(self.fc(x))"),
+        ("Hardtanh", "x = F.hardtanh(self.fc(x), -2.0, 2.0)", "x = F.gelu(self.fc(x))"),
+        ("Sigmoid", "x = self.fc(x).sigmoid()", "x = F.gelu(self.fc(x))"),
+    ],
+)
+def test_the_activation_that_an_offer_names_is_replaced(
+    bench: Bench, old: str, before: str, after: str
+) -> None:
+    layer = "self.fc = nn.Linear(2, 2)"
+    text = MODEL.format(layer=layer, forward=before)
+    path = bench.write("a.py", text)
+    site = [bench.frame(path, "nn.Linear(2, 2)", "Net.__init__")]
+    how = {"from": old, "to": "GELU"}
+    fix = bench.one("replace-activation", site=site, attribute="fc", **how)
+    assert bench.make(fix) == {"a.py": text.replace(before, after)}
+    assert fix.title == f"Replace the {old} on line 9 by GELU"
+    other = bench.one("replace-activation", site=site, attribute="fc", to="GELU")
+    assert other.disabled_reason is not None and "goes into no ReLU" in other.disabled_reason
+
+
+def test_a_module_with_limits_of_its_own_leaves_them(bench: Bench) -> None:
+    text = MODEL.format(layer="self.mlp = [nn.Linear(2, 2), nn.Hardtanh(-2, 2)]", forward="pass")
+    path = bench.write("a.py", text)
+    site = [bench.frame(path, "nn.Linear(2, 2)", "Net.__init__")]
+    fix = bench.one(
+        "replace-activation", site=site, attribute="mlp.0", **{"from": "Hardtanh", "to": "GELU"}
+    )
+    assert bench.make(fix) == {"a.py": text.replace("nn.Hardtanh(-2, 2)", "nn.GELU()")}
+
+
+@pytest.mark.parametrize(
     ("forward", "is_addressed"),
     [("x = F.relu(self.fc(x))", False), ("x = F.leaky_relu(self.fc(x))", True)],
 )
