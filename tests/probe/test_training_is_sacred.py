@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,14 +21,14 @@ print(net.item_emb.weight.sum().item().hex())
 """
 
 
-def test_watching_changes_no_bit_of_the_result(script):
+def test_watching_changes_no_bit_of_the_result(script: Any) -> None:
     watched = script.run(LOSSES.format(watch="gradtracer.watch(net, track_interval=1)"))
     plain = script.run(LOSSES.format(watch=""))
     assert watched.stdout == plain.stdout
     assert watched.stdout
 
 
-def test_a_model_without_any_layer_is_said_and_costs_nothing(script):
+def test_a_model_without_any_layer_is_said_and_costs_nothing(script: Any) -> None:
     done = script.run(
         "run = gradtracer.watch(nn.Sequential(nn.ReLU()))\nprint('trained')\n",
     )
@@ -36,14 +37,14 @@ def test_a_model_without_any_layer_is_said_and_costs_nothing(script):
     assert script.events()[-1].body.outcome == "finished"
 
 
-def test_watching_what_is_no_module_says_what_to_pass(script):
+def test_watching_what_is_no_module_says_what_to_pass(script: Any) -> None:
     done = script.run("gradtracer.watch([1])\n")
     assert "NothingToWatch: expected a torch.nn.Module, got list; pass e.g. watch(model" in (
         done.stderr
     )
 
 
-def test_a_frozen_table_is_counted_and_nothing_else(script):
+def test_a_frozen_table_is_counted_and_nothing_else(script: Any) -> None:
     done = script.run(
         "net.item_emb.weight.requires_grad_(False)\n"
         "head = nn.Linear(8, 1)\n"
@@ -64,7 +65,7 @@ def test_a_frozen_table_is_counted_and_nothing_else(script):
     assert values["steps"] == 0
 
 
-def test_an_out_of_range_id_that_the_user_survives_leaves_the_counts_right(script):
+def test_an_out_of_range_id_that_the_user_survives_leaves_the_counts_right(script: Any) -> None:
     done = script.run(
         "gradtracer.watch(net, optimizer=optimizer)\n"
         "try:\n"
@@ -78,7 +79,7 @@ def test_an_out_of_range_id_that_the_user_survives_leaves_the_counts_right(scrip
     assert values["exposures"] == 20
 
 
-def test_an_unwritable_folder_costs_one_warning(script):
+def test_an_unwritable_folder_costs_one_warning(script: Any) -> None:
     (script.folder / ".gradtracer").write_text("a file where the folder should be")
     done = script.run(
         "gradtracer.watch(net, optimizer=optimizer)\ntrain(net, optimizer, 5)\nprint('trained')\n"
@@ -88,7 +89,7 @@ def test_an_unwritable_folder_costs_one_warning(script):
     assert done.stderr.count("the run leaves no journal") == 1
 
 
-def test_a_journal_on_a_full_disk_costs_one_warning(script):
+def test_a_journal_on_a_full_disk_costs_one_warning(script: Any) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     done = script.run(
@@ -104,7 +105,7 @@ def test_a_journal_on_a_full_disk_costs_one_warning(script):
     assert done.stderr.count("cannot append to the journal") == 1
 
 
-def test_a_failing_hook_switches_itself_off_and_says_so_in_the_stream(script):
+def test_a_failing_hook_switches_itself_off_and_says_so_in_the_stream(script: Any) -> None:
     done = script.run(
         "from gradtracer.analyzers.table_observer import TableObserver\n"
         "run = gradtracer.watch(net, optimizer=optimizer)\n"
@@ -121,12 +122,12 @@ def test_a_failing_hook_switches_itself_off_and_says_so_in_the_stream(script):
     assert isinstance(script.events()[-1], RunEndedEvent)
 
 
-def test_a_failing_report_stops_that_layer_only(script):
+def test_a_failing_report_stops_that_layer_only(script: Any) -> None:
     done = script.run(
-        "from gradtracer.analyzers import embedding\n"
+        "from gradtracer.analyzers import table_reports\n"
         "run = gradtracer.watch(net, optimizer=optimizer)\n"
         "def broken(*_, **__): raise RuntimeError('broken figure')\n"
-        "embedding.measure = broken\n"
+        "table_reports.measure = broken\n"
         "train(net, optimizer, 5)\n"
         "print(run.flush())\n"
     )
@@ -136,7 +137,7 @@ def test_a_failing_report_stops_that_layer_only(script):
     assert script.events()[-1].body.outcome == "finished"
 
 
-def test_the_connection_file_is_the_owners_alone(script):
+def test_the_connection_file_is_the_owners_alone(script: Any) -> None:
     done = script.run(
         "run = gradtracer.watch(net, optimizer=optimizer)\n"
         "run.flush()\n"
@@ -151,12 +152,12 @@ def test_the_connection_file_is_the_owners_alone(script):
     assert len(connection["server_key"]) == 40
 
 
-def test_runs_are_kept_out_of_version_control(script):
+def test_runs_are_kept_out_of_version_control(script: Any) -> None:
     script.run("gradtracer.watch(net)\n")
     assert (script.folder / ".gradtracer" / ".gitignore").read_text() == "*\n"
 
 
-def test_switched_off_it_writes_nothing(script):
+def test_switched_off_it_writes_nothing(script: Any) -> None:
     done = script.run(
         "run = gradtracer.watch(net, optimizer=optimizer)\n"
         "train(net, optimizer, 5)\n"
@@ -167,7 +168,7 @@ def test_switched_off_it_writes_nothing(script):
     assert not (script.folder / ".gradtracer").exists()
 
 
-def test_another_rank_observes_and_streams_nothing(script):
+def test_another_rank_observes_and_streams_nothing(script: Any) -> None:
     done = script.run(
         "run = gradtracer.watch(net, optimizer=optimizer)\ntrain(net, optimizer, 5)\n", RANK="1"
     )
@@ -175,7 +176,7 @@ def test_another_rank_observes_and_streams_nothing(script):
     assert not script.run_folders
 
 
-def test_odd_values_of_a_launchers_variables_are_no_reason_to_stop(script):
+def test_odd_values_of_a_launchers_variables_are_no_reason_to_stop(script: Any) -> None:
     done = script.run(
         "gradtracer.watch(net, optimizer=optimizer)\nprint('trained')\n",
         WORLD_SIZE="many",
@@ -184,7 +185,7 @@ def test_odd_values_of_a_launchers_variables_are_no_reason_to_stop(script):
     assert done.stdout == "trained\n", done.stderr
 
 
-def test_steps_are_counted_whatever_they_step_on(script):
+def test_steps_are_counted_whatever_they_step_on(script: Any) -> None:
     script.run(
         "net.item_emb.weight.requires_grad_(False)\n"
         "head = nn.Linear(8, 1)\n"
@@ -201,7 +202,7 @@ def test_steps_are_counted_whatever_they_step_on(script):
     assert script.events()[-1].step == 11
 
 
-def test_of_two_optimizers_in_turn_one_is_the_clock(script):
+def test_of_two_optimizers_in_turn_one_is_the_clock(script: Any) -> None:
     script.run(
         "other = torch.optim.Adam(nn.Linear(2, 2).parameters())\n"
         "gradtracer.watch(net, optimizer=optimizer)\n"
@@ -212,7 +213,7 @@ def test_of_two_optimizers_in_turn_one_is_the_clock(script):
     assert script.events()[-1].step == 6
 
 
-def test_a_copied_or_saved_model_is_not_observed(script):
+def test_a_copied_or_saved_model_is_not_observed(script: Any) -> None:
     done = script.run(
         "import copy, io\n"
         "run = gradtracer.watch(net, optimizer=optimizer)\n"
@@ -229,7 +230,7 @@ def test_a_copied_or_saved_model_is_not_observed(script):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_data_loader_workers_leave_the_run_alone(script, method: str):
+def test_data_loader_workers_leave_the_run_alone(script: Any, method: str) -> None:
     script.write("")
     (script.folder / "rows.py").write_text(
         "import torch\n"
