@@ -1,6 +1,7 @@
 """What it costs to observe boosted trees, and to read 5,000 of them; the original beside it.
 
     python tests/bench/bench_trees.py [--rounds 500] [--repeats 2] [--original SITE_PACKAGES]
+        [--only overhead|flatness|post-hoc] [--libraries catboost]
 
 Process CPU time of whole trainings on one thread, watched and alone by turns. `--original` names
 the site-packages of an environment of its own that holds gradtracer 0.9.0: its import name is ours.
@@ -162,7 +163,7 @@ def overhead(args: argparse.Namespace) -> None:
     np.savez(held, x=x, y=y)
     print(f"training of {args.examples:,} x 50, {args.rounds} rounds, depth 6, one thread")
     print(f"{'':10} {'alone':>8} {'watched':>9} {'empty':>8}  watched, by pairs   original")
-    for library in LIBRARIES:
+    for library in args.libraries:
         train = trainer(library, x, y, args.rounds)
         callback = getattr(gradtracer, f"{library}_callback")
         ratios, empty, alone = [], [], []
@@ -189,53 +190,75 @@ def spent(do: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-class Ticks(xgboost.callback.TrainingCallback):
-    """The process' CPU clock after each round, for XGBoost and LightGBM alike."""
+class Around:
+    """CPU seconds of the process after each round, and those of them that observing took.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock: list[float] = []
+    They are what the callback takes in the thread that trains, and all that other threads do: with
+    one thread the library has no other. No difference of trainings is taken: a busy machine tells
+    the same.
+    """
 
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        self.clock.append(time.process_time())
-        return False
+    order, before_iteration = 25, False
+
+    def __init__(self, callback: Any) -> None:
+        self._callback = callback
+        self._inside = 0.0
+        self.clock: list[tuple[float, float]] = []
 
     def __call__(self, env: Any) -> None:
-        self.clock.append(time.process_time())
+        self._timed(self._callback, env)
 
-    @property
-    def rounds(self) -> np.ndarray:
-        """Milliseconds of a round, by stretch of rounds."""
-        ends = np.array([100, 1_000, 2_000, 3_000, 4_000, 4_999])
-        return 1_000 * np.diff(np.array(self.clock)[ends]) / np.diff(ends)
+    def after_iteration(self, *told: Any) -> bool:
+        return self._timed(self._callback.after_iteration, *told)
 
+    def _timed(self, do: Callable[..., Any], *told: Any) -> Any:
+        began = time.thread_time()
+        answer = do(*told)
+        ended, process = time.thread_time(), time.process_time()
+        self._inside += ended - began
+        self.clock.append((process, self._inside + process - ended))
+        return answer
 
-def flatness(repeats: int) -> None:
-    """Cost of a round early and late in a long training of small trees."""
-    x, y = data(2_000, 10)
-    print("\n5,000 rounds on 2,000 x 10: CPU milliseconds of a round, and what watching adds")
-    print(f"{'':10} {'rounds':>18}  100-1000   -2000   -3000   -4000   -5000")
-    for library in ("xgboost", "lightgbm"):
-        train = trainer(library, x, y, 5_000)
-        alone, added = [], []
-        for _ in range(repeats):
-            without, watched = Ticks(), Ticks()
-            train(without)
-            train(getattr(gradtracer, f"{library}_callback")(), watched)
-            finish()
-            alone.append(without.rounds)
-            added.append(watched.rounds - without.rounds)
-        for name, rows in (("alone", alone), ("added, median", added)):
-            told = " ".join(f"{value:7.3f}" for value in np.median(rows, axis=0))
-            print(f"{library:10} {name:>18}   {told}", flush=True)
+    def stretches(self) -> np.ndarray:
+        """`[2, 6]` milliseconds of a round and of observing it, by stretch of rounds."""
+        ends = np.array([100, 1_000, 2_000, 3_000, 4_000, len(self.clock) - 1])
+        return 1_000 * np.diff(np.array(self.clock)[ends], axis=0).T / np.diff(ends)
 
 
-def post_hoc(original: str | None) -> None:
+class AroundXGBoost(Around, xgboost.callback.TrainingCallback):
+    """The same for XGBoost, which tells of the beginning and the end too."""
+
+    def before_training(self, model: Any) -> Any:
+        return self._callback.before_training(model)
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        return False
+
+    def after_training(self, model: Any) -> Any:
+        return self._callback.after_training(model)
+
+
+def flatness(examples: int, libraries: list[str]) -> None:
+    """Cost of a round early and late in a long training."""
+    x, y = data(examples, 50)
+    print(f"\n5,000 rounds on {examples:,} x 50: CPU milliseconds of a round, and of observing it")
+    print(f"{'':10} {'rounds':>10} {'100-1000':>9}   -2000   -3000   -4000   -5000")
+    for library in libraries:
+        around = AroundXGBoost if library == "xgboost" else Around
+        watched = around(getattr(gradtracer, f"{library}_callback")())
+        trainer(library, x, y, 5_000)(watched)
+        finish()
+        for name, row in zip(("a round", "observing"), watched.stretches(), strict=True):
+            told = " ".join(f"{value:7.3f}" for value in row)
+            print(f"{library:10} {name:>10}   {told}", flush=True)
+
+
+def post_hoc(original: str | None, libraries: list[str]) -> None:
     x, y = data(4_000, 20)
     folder = Path(tempfile.mkdtemp())
     print("\nreading and judging 5,000 trees of depth 6, CPU seconds")
     print(f"{'':10} {'ours':>7} {'original':>9} {'ratio':>7}")
-    for library in LIBRARIES:
+    for library in libraries:
         # So slow that the last trees have as much to do, and as many leaves, as the first.
         model = trainer(library, x, y, 5_000, rate=0.003)()
         began = time.process_time()
@@ -268,14 +291,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--original")
+    parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
     parser.add_argument("--only", choices=["overhead", "flatness", "post-hoc"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GRADTRACER_FOLDER"] = folder
         if args.only in (None, "post-hoc"):
-            post_hoc(args.original)
+            post_hoc(args.original, args.libraries)
         if args.only in (None, "flatness"):
-            flatness(args.repeats)
+            flatness(args.examples, args.libraries)
         if args.only in (None, "overhead"):
             overhead(args)
 

@@ -17,14 +17,14 @@ _SIGNED, _UNSIGNED, _SHORT = struct.Struct("<i"), struct.Struct("<I"), struct.St
 class Table:
     """One table. Its methods take the number of a field in the schema and raise ValueError."""
 
-    def __init__(self, raw: bytes, at: int) -> None:
+    def __init__(self, raw: bytes | memoryview, at: int) -> None:
         self._raw = raw
         self._at = at
         self._slots = at - self._read(_SIGNED, at)
         self._size = self._read(_SHORT, self._slots)
 
     @classmethod
-    def root(cls, raw: bytes) -> Table:
+    def root(cls, raw: bytes | memoryview) -> Table:
         """The outermost table of a buffer."""
         try:
             return cls(raw, _UNSIGNED.unpack_from(raw, 0)[0])

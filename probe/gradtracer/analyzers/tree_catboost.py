@@ -7,22 +7,21 @@ squares that the split explains, which is the second-order gain where hessians a
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gradtracer.analyzers import tree_table
 from gradtracer.analyzers.flatbuffer import Table
-from gradtracer.analyzers.tree_catboost_features import splits_of
-from gradtracer.analyzers.tree_table import NO_FEATURE, Floats, Integers, TreeTable
+from gradtracer.analyzers.tree_catboost_features import Splits, splits_of
+from gradtracer.analyzers.tree_catboost_symmetric import DEEPEST, Nodes, joined, symmetric
+from gradtracer.analyzers.tree_table import NO_FEATURE, Integers, TreeTable
 
 _MAGIC = b"CBM1"
 _HEAD = len(_MAGIC) + 4
 # Fields of the trees, as CatBoost's `model.fbs` numbers them.
 _OUTPUTS, _SPLITS, _SIZES, _SCALE = 0, 1, 2, 14
 _VALUES, _WEIGHTS, _STEPS, _LEAF_OF_NODE = 8, 9, 10, 11
-_DEEPEST = 16
-"""As CatBoost allows for symmetric trees."""
 _STEP = np.dtype([("left", "<u2"), ("right", "<u2")])
 
 
@@ -34,7 +33,7 @@ def unpack(raw: bytes, names: list[str]) -> tuple[TreeTable, list[str]]:
     """
     if raw[: len(_MAGIC)] != _MAGIC:
         raise ValueError(f"expected a CatBoost model, got bytes that begin with {raw[:4]!r}")
-    trees = Table.root(raw[_HEAD:]).table(1)
+    trees = Table.root(memoryview(raw)[_HEAD:]).table(1)
     if trees is None:
         raise ValueError("expected a CatBoost model, got one without its trees")
     try:
@@ -51,76 +50,28 @@ def _unpack(trees: Table, names: list[str]) -> tuple[TreeTable, list[str]]:
     outputs = int(trees.number(_OUTPUTS, "<i", 1))
     chosen, steps = trees.array(_SPLITS, "<i4"), trees.array(_STEPS, _STEP)
     value = trees.array(_VALUES, "<f8").reshape(-1, outputs)
-    if steps.size:
-        shape = _grown(chosen, steps, trees.array(_LEAF_OF_NODE, "<u4") // outputs, sizes)
-    elif sizes.max() > _DEEPEST or len(value) != (2**sizes).sum():
-        raise ValueError(f"expected leaves of {sizes.size} trees, got {len(value)}")
-    else:
-        shape = _symmetric(chosen, sizes)
     weight = trees.array(_WEIGHTS, "<f8")
     if weight.size != len(value):  # a sum of models has none
         weight = np.ones(len(value))
-    inner = shape.split >= 0
-    cover, mean = np.zeros(inner.size), np.zeros((inner.size, outputs))
-    cover[~inner], mean[~inner] = weight[shape.leaf], value[shape.leaf]
-    gain = _sum_up(shape, cover, mean)
-    mean[inner] = np.nan
+    if steps.size:
+        leaf_of_node = trees.array(_LEAF_OF_NODE, "<u4") // outputs
+        nodes = _grown(chosen, steps, leaf_of_node, sizes, splits, weight, value)
+    elif sizes.max() > DEEPEST or len(value) != (2**sizes).sum():
+        raise ValueError(f"expected leaves of {sizes.size} trees, got {len(value)}")
+    else:
+        nodes = symmetric(sizes, splits.feature[chosen], splits.border[chosen], weight, value)
+    np.multiply(nodes.value, trees.number(_SCALE, "<d", 1.0), out=nodes.value)
     table = TreeTable(
-        tree=np.repeat(np.arange(sizes.size), np.diff(shape.start, append=inner.size)),
-        # The last of them, which -1 finds, stands for a leaf.
-        feature=np.append(splits.feature, NO_FEATURE)[shape.split],
-        threshold=np.append(splits.border, np.nan)[shape.split],
-        gain=gain,
-        cover=cover,
-        value=mean * trees.number(_SCALE, "<d", 1.0),
-        left=shape.left,
-        right=shape.right,
-        depth=shape.depth,
+        **nodes._asdict(),
         round=np.arange(sizes.size),
         output=np.zeros(sizes.size, dtype=np.int64),
     )
     return table, splits.names
 
 
-class _Shape(NamedTuple):
-    """N nodes of T trees, each tree's root first."""
-
-    start: Integers
-    """`[T]` row of each root."""
-    left: Integers
-    """`[N]` row of a child; -1 for a leaf."""
-    right: Integers
-    """`[N]`"""
-    split: Integers
-    """`[N]` which test; -1 for a leaf."""
-    leaf: Any
-    """`[L]` number of each leaf, or all of them in order."""
-    depth: Integers
-    """`[N]`"""
-
-
-def _symmetric(chosen: Any, sizes: Integers) -> _Shape:
-    """Trees with one test at each of their D levels, as complete binary trees, level by level.
-
-    Bit d of a leaf's number says where test d sends it, so the 2^d nodes above test d are numbered
-    by the low d bits.
-    """
-    nodes = 2 ** (sizes + 1) - 1
-    start = np.cumsum(nodes) - nodes
-    row = np.arange(int(nodes.sum()))
-    level_at = np.repeat(np.arange(sizes.max() + 1), 2 ** np.arange(sizes.max() + 1))
-    level = level_at[row - np.repeat(start, nodes)]
-    inside = level < np.repeat(sizes, nodes)
-    left, right = np.full(row.size, -1), np.full(row.size, -1)
-    width = 2 ** level[inside]
-    left[inside] = below = row[inside] + width
-    right[inside] = below + width
-    split = np.full(row.size, -1)
-    split[inside] = chosen[np.repeat(np.cumsum(sizes) - sizes, 2**sizes - 1) + level[inside]]
-    return _Shape(start, left, right, split, slice(None), level)
-
-
-def _grown(chosen: Any, steps: Any, leaves: Any, sizes: Integers) -> _Shape:
+def _grown(
+    chosen: Any, steps: Any, leaves: Any, sizes: Integers, splits: Splits, weight: Any, value: Any
+) -> Nodes:
     """Trees grown depthwise or leaf by leaf.
 
     A step says how far on either child stands. A node of which one step is 0 is its own leaf on
@@ -136,28 +87,30 @@ def _grown(chosen: Any, steps: Any, leaves: Any, sizes: Integers) -> _Shape:
     for name, step in (("left", left), ("right", right)):
         child[name] = np.full(total, -1)
         child[name][row[at]] = np.where(step[at] > 0, row[at + step[at]], row[at] + 1)
-    split = np.full(total, -1)
-    split[row[at]] = chosen[at]
     start = row[np.cumsum(sizes) - sizes]
     depth = tree_table.depths(child["left"], child["right"], start)
+    feature, border = np.full(total, NO_FEATURE), np.full(total, np.nan)
+    feature[row[at]], border[row[at]] = splits.feature[chosen[at]], splits.border[chosen[at]]
     # A node without steps has one leaf and one with a single step too, whose row follows it.
     leaf = leaves[~inside | own]
-    return _Shape(start, child["left"], child["right"], split, leaf, depth)
-
-
-def _sum_up(shape: _Shape, cover: Floats, mean: Floats) -> Floats:
-    """Gains of nodes; fills in the cover and the mean value of those that are no leaves."""
-    gain = np.zeros(cover.size)
-    inner = np.flatnonzero(shape.split >= 0)
-    level = shape.depth[inner]
+    is_leaf = child["left"] < 0
+    cover, mean = np.zeros(total), np.zeros((value.shape[1], total))
+    cover[is_leaf], mean[:, is_leaf] = weight[leaf], value[leaf].T
+    gain = np.zeros(total)
+    inner = np.flatnonzero(~is_leaf)
+    level = depth[inner]
     for each in reversed(range(int(level.max(initial=-1)) + 1)):
-        at = inner[level == each]
-        left, right = shape.left[at], shape.right[at]
-        low, high = cover[left], cover[right]
-        cover[at] = total = low + high
-        share = np.divide(high, total, out=np.full(at.size, 0.5), where=total > 0)
-        below = mean[left]
-        step = mean[right] - below
-        gain[at] = low * share * np.square(step).sum(axis=1)
-        mean[at] = below + share[:, None] * step
-    return gain
+        now = inner[level == each]
+        gain[now] = joined(cover, mean, now, child["left"][now], child["right"][now])
+    mean[:, inner] = np.nan
+    return Nodes(
+        tree=np.repeat(np.arange(sizes.size), np.diff(start, append=total)),
+        feature=feature,
+        threshold=border,
+        gain=gain,
+        cover=cover,
+        value=mean.T,
+        left=child["left"],
+        right=child["right"],
+        depth=depth,
+    )

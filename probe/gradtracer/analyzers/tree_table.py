@@ -38,7 +38,7 @@ class TreeTable(NamedTuple):
     depth: Integers
     """`[N]` splits above it; 0 for a root."""
     round: Integers
-    """`[T]` boosting round of each tree, from 0."""
+    """`[T]` boosting round of each tree, from 0, in ascending order."""
     output: Integers
     """`[T]` class or target that each tree is for; 0 for vector leaves."""
 
@@ -58,13 +58,9 @@ class TreeTable(NamedTuple):
         return self.feature == NO_FEATURE
 
     @property
-    def parent(self) -> Integers:
-        """`[N]` row of each node's parent; -1 for a root."""
-        parent = np.full(self.tree.size, -1)
-        inner = np.flatnonzero(~self.leaves)
-        parent[self.left[inner]] = inner
-        parent[self.right[inner]] = inner
-        return parent
+    def inner(self) -> Integers:
+        """Rows of the nodes that split, in order."""
+        return np.flatnonzero(~self.leaves)
 
 
 def empty(outputs: int = 1) -> TreeTable:

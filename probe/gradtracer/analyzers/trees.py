@@ -100,8 +100,9 @@ class TreeDynamicsTracker:
         five features split on most.
         """
         table, figures = self._read.table, self.figures
-        values = table.value[table.leaves]
-        counts = np.bincount(table.feature[~table.leaves], minlength=len(self.feature_names))
+        values = np.take(table.value, np.flatnonzero(table.leaves), axis=0)
+        # One below the first feature stands a leaf.
+        counts = np.bincount(table.feature + 1, minlength=len(self.feature_names) + 1)[1:]
         most = np.argsort(-counts, kind="stable")[:_TOP_SPLITS]
         return {
             "num_trees": figures.trees,
@@ -112,7 +113,7 @@ class TreeDynamicsTracker:
                 self.feature_names[i]: int(counts[i]) for i in most.tolist() if counts[i]
             },
             "num_rounds": figures.rounds,
-            "leaf_velocity": [float(value) for value in figures.velocity],
+            "leaf_velocity": figures.velocity.tolist(),
             "gain_shares": self.gain_shares(),
             "interactions": self.interaction_saliency()[:_TOP_SPLITS],
         }

@@ -38,14 +38,20 @@ def leaf_velocity(table: TreeTable, rounds: int | None = None) -> Floats:
     stumps without a split, and where no example reaches a leaf.
     """
     rounds = table.rounds if rounds is None else rounds
-    leaf = table.leaves
-    tree, cover, value = table.tree[leaf], table.cover[leaf], table.value[leaf]
-    total = np.bincount(tree, cover, table.trees)
+    if not table.trees:
+        return np.zeros(rounds)
+    leaf = np.flatnonzero(table.leaves)
+    cover = table.cover[leaf]
+    leaves = np.bincount(table.tree[leaf], minlength=table.trees)
+    first = np.cumsum(leaves) - leaves
+    total = np.add.reduceat(cover, first)
     safe = np.where(total > 0, total, 1.0)
     square = np.zeros(table.trees)
-    for k in range(value.shape[1]):
-        mean = np.bincount(tree, cover * value[:, k], table.trees) / safe
-        square += np.bincount(tree, cover * np.square(value[:, k] - mean[tree]), table.trees) / safe
+    for k in range(table.value.shape[1]):
+        value = table.value[:, k][leaf]
+        mean = np.add.reduceat(cover * value, first) / safe
+        value -= np.repeat(mean, leaves)
+        square += np.add.reduceat(cover * np.square(value), first) / safe
     return np.sqrt(np.bincount(table.round, square, rounds)[:rounds])
 
 

@@ -46,17 +46,18 @@ class GainTotals(NamedTuple):
 
 def gain_totals(table: TreeTable, features: int) -> GainTotals:
     """Gains of a table's rounds on `features` features; a gain below 0 counts as none."""
-    inner = ~table.leaves
-    at, feature = table.round[table.tree[inner]], table.feature[inner]
-    gain = np.maximum(table.gain[inner], 0.0)
-    cell = (at % _GROUPS) * features + feature
+    inner = table.inner
+    tree, feature = table.tree[inner], table.feature[inner]
+    at, gain = table.round[tree], np.maximum(table.gain[inner], 0.0)
+    cell = (table.round % _GROUPS * features)[tree] + feature
     groups = np.bincount(cell, gain, _GROUPS * features).astype(np.float64)
-    first = np.full(features, np.iinfo(np.int64).max)
-    last = np.full(features, -1)
-    np.minimum.at(first, feature, at)
-    np.maximum.at(last, feature, at)
-    first[last < 0] = -1
-    return GainTotals(groups.reshape(_GROUPS, features), first, last, int(np.unique(at).size))
+    first, last = np.full(features, -1), np.full(features, -1)
+    # Rounds ascend, and of several values for one place the last one stays.
+    first[feature[::-1]] = at[::-1]
+    last[feature] = at
+    return GainTotals(
+        groups.reshape(_GROUPS, features), first, last, int(np.count_nonzero(np.bincount(at)))
+    )
 
 
 def merged(one: GainTotals, other: GainTotals) -> GainTotals:

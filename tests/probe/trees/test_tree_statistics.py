@@ -210,8 +210,9 @@ def test_pairs_on_paths_are_those_that_interact(
     assert pairs[0][:2] == (1, 2)
     assert all(one < other for one, other, _ in pairs)
     slow: dict[tuple[int, int], float] = {}
-    parent, total = table.parent, 0.0
-    for row in np.flatnonzero(~table.leaves & (table.parent >= 0)).tolist():
+    total, parent = 0.0, np.full(table.tree.size, -1)
+    parent[table.left[table.inner]] = parent[table.right[table.inner]] = table.inner
+    for row in np.flatnonzero(~table.leaves & (parent >= 0)).tolist():
         pair = sorted((int(table.feature[parent[row]]), int(table.feature[row])))
         total += max(table.gain[row], 0.0)
         if pair[0] != pair[1]:

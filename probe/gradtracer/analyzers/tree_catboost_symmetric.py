@@ -1,0 +1,132 @@
+"""CatBoost's symmetric trees: one test for each level, so that whole levels are counted at once."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradtracer.analyzers.tree_table import NO_FEATURE, Floats, Integers
+
+DEEPEST = 16
+"""As CatBoost allows for symmetric trees."""
+_AT_ONCE = 256
+"""Trees whose levels are joined at once: few enough for a processor's cache."""
+
+
+class Nodes(NamedTuple):
+    """The columns of a `TreeTable` that are of its N nodes."""
+
+    tree: Integers
+    feature: Integers
+    threshold: Floats
+    gain: Floats
+    cover: Floats
+    value: Floats
+    left: Integers
+    right: Integers
+    depth: Integers
+
+
+def symmetric(
+    sizes: Integers, feature: Integers, border: Floats, weight: Floats, value: Floats
+) -> Nodes:
+    """The nodes of T trees of `sizes` `[T]` tests, whose `feature` and `border` are `[sum sizes]`.
+
+    `weight` `[L]` and `value` `[L, K]` are those of the leaves. A tree is a complete binary tree of
+    2^(D+1) - 1 rows, level by level. Bit d of a leaf's number says where test d sends it, so the
+    2^d nodes above test d are numbered by the low d bits. Trees of one depth are one block.
+    """
+    counts = 2 ** (sizes + 1) - 1
+    start = np.cumsum(counts) - counts
+    depths = np.unique(sizes).tolist()
+    blocks: list[Nodes] = []
+    for depth in depths:
+        of = sizes == depth
+        # Where all trees are of one depth, nothing needs to be copied.
+        rows = (
+            (slice(None),) * 3
+            if len(depths) == 1
+            else (of, np.repeat(of, sizes), np.repeat(of, 2**sizes))
+        )
+        trees, tests, leaves = rows
+        block = _block(
+            np.arange(sizes.size)[trees],
+            start[trees],
+            feature[tests].reshape(-1, depth),
+            border[tests].reshape(-1, depth),
+            weight[leaves].reshape(-1, 2**depth),
+            value[leaves].reshape(-1, 2**depth, value.shape[1]),
+        )
+        blocks.append(block)
+    if len(blocks) == 1:
+        return blocks[0]
+    places = [np.repeat(sizes == depth, counts) for depth in depths]
+    return Nodes(*(_merged(column, places) for column in zip(*blocks, strict=True)))
+
+
+def _block(
+    trees: Integers,
+    start: Integers,
+    feature: Integers,
+    border: Floats,
+    weight: Floats,
+    value: Floats,
+) -> Nodes:
+    """Trees of one depth D: tests `[T, D]`, leaves `[T, 2^D]` and `[T, 2^D, K]`."""
+    depth, outputs = feature.shape[1], value.shape[2]
+    inside = 2**depth - 1
+    shape = (trees.size, inside + 2**depth)
+    nodes = Nodes(
+        tree=np.repeat(trees, shape[1]).reshape(shape),
+        feature=np.full(shape, NO_FEATURE),
+        threshold=np.full(shape, np.nan),
+        gain=np.zeros(shape),
+        cover=np.empty(shape),
+        value=np.empty((outputs, *shape)),
+        left=np.full(shape, -1),
+        right=np.full(shape, -1),
+        depth=np.tile(np.repeat(np.arange(depth + 1), 2 ** np.arange(depth + 1)), (trees.size, 1)),
+    )
+    nodes.cover[:, inside:] = weight
+    nodes.value[:, :, inside:] = np.moveaxis(value, 2, 0)
+    for first in range(0, trees.size, _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        for level in reversed(range(depth)):
+            at, low, high, end = (2**level * times - 1 for times in (1, 2, 3, 4))
+            here, below = (some, slice(at, low)), start[some, None]
+            nodes.feature[here] = feature[some, level, None]
+            nodes.threshold[here] = border[some, level, None]
+            nodes.left[here] = below + np.arange(low, high)
+            nodes.right[here] = below + np.arange(high, end)
+            nodes.gain[here] = joined(
+                nodes.cover, nodes.value, here, (some, slice(low, high)), (some, slice(high, end))
+            )
+    nodes.value[:, :, :inside] = np.nan
+    columns = {name: column.reshape(-1) for name, column in nodes._asdict().items()}
+    return Nodes(**{**columns, "value": nodes.value.reshape(outputs, -1).T})
+
+
+def joined(cover: Floats, means: Floats, at: Any, left: Any, right: Any) -> Any:
+    """Fill in cover `[..]` and means `[K, ..]` of the nodes `at` from their children: their gains.
+
+    The gain is the fall of the sum of squares that the split explains.
+    """
+    low, high = cover[left], cover[right]
+    cover[at] = total = low + high
+    share = high / np.maximum(total, np.finfo(np.float64).tiny)
+    fall = np.zeros(total.shape)
+    for mean in means:
+        below = mean[left]
+        step = mean[right] - below
+        mean[at] = below + share * step
+        fall += np.square(step, out=step)
+    return low * share * fall
+
+
+def _merged(columns: Any, places: list[Any]) -> Any:
+    """One column of all trees, from those of the blocks and the rows `[N]` each of them has."""
+    merged = np.empty((places[0].size, *columns[0].shape[1:]), dtype=columns[0].dtype)
+    for column, place in zip(columns, places, strict=True):
+        merged[place] = column
+    return merged
