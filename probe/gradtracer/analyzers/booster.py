@@ -43,8 +43,8 @@ class BoosterTracker:
         self.facts = facts
         self.name = run.unique_layer_name(name)
         self.site = site
-        self.when_left: Callable[[], None] | None = None
-        """Called by the reporting thread before each report: looks whether the call has ended."""
+        self.before_report: Callable[[], None] | None = None
+        """Called by the reporting thread: looks how far the call is, or whether it has ended."""
         self.series: Series = {}
         self._active = run.observing
         # A run that watches layers too counts their steps, not rounds.
@@ -131,8 +131,8 @@ class BoosterTracker:
 
     def publish(self, *, final: bool = False) -> None:
         """Unpack, measure, stream the figures, and say what changed among the diagnoses."""
-        if self.when_left is not None:
-            self.when_left()
+        if self.before_report is not None:
+            self.before_report()
         if self._ended_reports is not None:
             self._ended_reports += 1
             if self._ended_reports > _REPORTS_AFTER_END and not final:

@@ -103,8 +103,8 @@ def _block(
                 nodes.cover, nodes.value, here, (some, slice(low, high)), (some, slice(high, end))
             )
     nodes.value[:, :, :inside] = np.nan
-    columns = {name: column.reshape(-1) for name, column in nodes._asdict().items()}
-    return Nodes(**{**columns, "value": nodes.value.reshape(outputs, -1).T})
+    flat: list[Any] = [column.reshape(-1) for column in nodes]
+    return Nodes(*flat)._replace(value=nodes.value.reshape(outputs, -1).T)
 
 
 def joined(cover: Floats, means: Floats, at: Any, left: Any, right: Any) -> Any:

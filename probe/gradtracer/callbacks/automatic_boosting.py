@@ -51,17 +51,29 @@ def _observed(
             began()
             if not any(type(each).__module__.startswith("gradtracer.") for each in given):
                 callback = _callback(library, settings)
-                passed.arguments["callbacks"] = [*given, callback]
+                _add(passed.arguments, callback, args)
                 args, kwargs = passed.args, passed.kwargs
         except Exception:
             callback = None
             _log.exception("GradTracer cannot observe this booster; training is not affected")
-        result = train(*args, **kwargs)
-        if library == "catboost" and callback is not None:
-            callback.finished(args[0])
-        return result
+        if library != "catboost" or callback is None:
+            return train(*args, **kwargs)
+        with _fitting(args[0], callback):
+            return train(*args, **kwargs)
 
     return observed
+
+
+def _add(given: dict[str, Any], callback: Any, args: tuple[Any, ...]) -> None:
+    from gradtracer.callbacks.estimators import add_callback
+
+    add_callback(given, callback, args[0] if args else None)
+
+
+def _fitting(model: Any, callback: Any) -> Any:
+    from gradtracer.callbacks.estimators import fitting_catboost
+
+    return fitting_catboost(model, callback)
 
 
 def _callback(library: Library, settings: dict[str, object]) -> Any:

@@ -12,8 +12,9 @@ from typing import Any
 from gradtracer.analyzers.booster import BoosterTracker, Snapshot
 from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer.analyzers.metric_curves import Series
+from gradtracer.callbacks.catboost_files import MetricFiles
 from gradtracer.callbacks.guard import never_raising
-from gradtracer.callbacks.library_frames import LibraryFrames, OngoingCall
+from gradtracer.callbacks.library_frames import GivenArguments, LibraryFrames, OngoingCall
 from gradtracer.callsite import call_site
 from gradtracer.joining import join_or_begin
 from gradtracer.project import is_library_file, main_script, project_root
@@ -54,6 +55,7 @@ class Boosting:
         self._run: Run | None = None
         self._own = False
         self._tracker: BoosterTracker | None = None
+        self._files: MetricFiles | None = None
         self._call: OngoingCall | None = None
         self._over = False
         self._lock = threading.Lock()
@@ -66,8 +68,13 @@ class Boosting:
         return self._tracker is not None and not self.broken
 
     @never_raising
-    def begin(self, facts: BoosterFacts, frames: LibraryFrames) -> None:
-        """The training call whose frames these are begins."""
+    def begin(
+        self,
+        facts: BoosterFacts,
+        frames: LibraryFrames | GivenArguments,
+        files: MetricFiles | None = None,
+    ) -> None:
+        """The training call whose frames these are begins; `files` tell of it where nobody does."""
         call = frames.call()
         for latest in list(_latest):
             latest.conclude(call)
@@ -93,7 +100,8 @@ class Boosting:
         self._run, self._own = run, run is not before
         tracker = BoosterTracker(run, facts, _name(site, facts), site, self._made_at)
         self._tracker, self._call = tracker, call
-        tracker.when_left = self._look_whether_left
+        tracker.before_report = self._look_whether_left if files is None else self.look
+        self._files = files
 
     @never_raising
     def rounds_done(self, rounds: int, series: Series, snapshot: Snapshot | None) -> None:
@@ -106,8 +114,25 @@ class Boosting:
     def end(self, rounds: int, snapshot: Snapshot | None) -> None:
         """The training call has done its last round."""
         if self._tracker is not None:
-            self._tracker.when_left = None
+            self._tracker.before_report = None
             self._tracker.all_rounds_done(rounds, snapshot)
+        self._leave()
+
+    @never_raising
+    def look(self) -> None:
+        """Learn from the library's files how far it is."""
+        with self._lock:
+            files, tracker = self._files, self._tracker
+            if files is not None and tracker is not None:
+                files.read()
+                tracker.series = files.series
+                tracker.rounds_done(files.rounds, None)
+
+    @never_raising
+    def abandon(self) -> None:
+        """The training call has raised."""
+        if self._tracker is not None:
+            self._tracker.before_report = None
         self._leave()
 
     def at_the_end(self, ending: Callable[[], tuple[int, Snapshot] | None]) -> None:
@@ -146,7 +171,7 @@ class Boosting:
             if call.running and not call.gave_its_frame_to(following):
                 return False
             self._over = True
-            tracker.when_left = None
+            tracker.before_report = None
             ending = self._ending() if self._ending is not None else None
             if ending is not None:
                 tracker.all_rounds_done(*ending)
@@ -154,12 +179,13 @@ class Boosting:
 
     def _leave(self) -> None:
         run, self._run, self._tracker, self._ending = self._run, None, None, None
+        self._files = None
         self._call, self._over = None, False
         if run is not None and self._own:
             run.finish()
 
     def __getstate__(self) -> dict[str, Any]:
-        here = dict.fromkeys(("_run", "_tracker", "_call", "_ending", "_lock"))
+        here = dict.fromkeys(("_run", "_tracker", "_files", "_call", "_ending", "_lock"))
         return {**vars(self), **here, "_own": False, "_over": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -1,11 +1,14 @@
 """CatBoost's callback: `model.fit(..., callbacks=[gradtracer.catboost_callback()])`.
 
 CatBoost shows its callbacks metrics and no trees: the trees are read when the call of `fit` has
-returned, each tree being its round.
+returned, each tree being its round. Where `fit` itself is ours to wrap (`gradtracer.watch`,
+`python -m gradtracer`) no callback is passed, but CatBoost's own files are read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gradtracer.analyzers.booster import Read, Snapshot
@@ -14,7 +17,8 @@ from gradtracer.analyzers.tree_parameters import parameters_of
 from gradtracer.analyzers.tree_reading import read_model
 from gradtracer.analyzers.tree_sample import sample_of
 from gradtracer.callbacks.boosting import Boosting
-from gradtracer.callbacks.library_frames import LibraryFrames
+from gradtracer.callbacks.catboost_files import MetricFiles
+from gradtracer.callbacks.library_frames import GivenArguments, LibraryFrames
 from gradtracer.exceptions import MissingLibrary
 from gradtracer_schemas import SourceSite
 
@@ -29,6 +33,7 @@ except ImportError as error:
 del _catboost
 
 _USUAL_ROUNDS = 1_000
+_TRAIN_DIR = "catboost_info"
 
 
 class GradTracerCallback:
@@ -54,10 +59,36 @@ class GradTracerCallback:
             self._boosting.rounds_done(int(info.iteration), info.metrics or {}, None)
         return True
 
+    def follow(self, model: Any, given: Mapping[str, Any]) -> bool:
+        """Observe a `fit` that is about to begin with these arguments, without being its callback.
+
+        False where CatBoost would write no files: then its metrics are told to callbacks alone. On
+        a GPU it takes no callbacks, so there only the trees are left to be read.
+        """
+        try:
+            parameters = model.get_params()
+            on_gpu = parameters.get("task_type") == "GPU"
+            writes = parameters.get("allow_writing_files") is not False
+            if not writes and not on_gpu:
+                return False
+            arguments = GivenArguments(given)
+            facts = _facts(model, arguments)
+            folder = Path(parameters.get("train_dir") or _TRAIN_DIR).absolute()
+        except Exception:
+            return False
+        self._boosting.begin(facts, arguments, MetricFiles(folder) if writes else None)
+        return True
+
     def finished(self, model: Any) -> None:
         """`fit` has returned: read the trees at once."""
         if self._boosting.active and model.is_fitted():
+            self._boosting.look()
             self._boosting.end(int(model.tree_count_), _Copy(model))
+
+    def failed(self) -> None:
+        """`fit` has raised."""
+        if self._boosting.active:
+            self._boosting.abandon()
 
     def _begin(self) -> None:
         frames = LibraryFrames("catboost")
@@ -90,7 +121,7 @@ class _Copy:
         return read
 
 
-def _facts(model: Any, frames: LibraryFrames) -> BoosterFacts:
+def _facts(model: Any, frames: LibraryFrames | GivenArguments) -> BoosterFacts:
     parameters, stops_early = parameters_of(model)
     given = model.get_params()
     validated = frames.local("eval_set", "_fit") is not None

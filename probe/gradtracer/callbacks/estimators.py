@@ -8,6 +8,8 @@ estimator, which nobody asked to watch.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -62,10 +64,10 @@ def _observed(fit: Any) -> Any:
             if library == "xgboost":
                 return _fit_xgboost(fit, self, args, kwargs, callback)
             passed = _with_callback(fit, self, args, kwargs, callback)
-            fitted = fit(*passed.args, **passed.kwargs)
-            if library == "catboost":
-                callback.finished(self)
-            return fitted
+            if library != "catboost":
+                return fit(*passed.args, **passed.kwargs)
+            with fitting_catboost(self, callback):
+                return fit(*passed.args, **passed.kwargs)
         finally:
             vars(self)[_MARK] = watched
 
@@ -87,8 +89,23 @@ def _with_callback(
     fit: Any, estimator: Any, args: Any, kwargs: Any, callback: Any
 ) -> inspect.BoundArguments:
     passed = inspect.signature(fit).bind(estimator, *args, **kwargs)
-    if hasattr(estimator, "get_param") and estimator.get_param("task_type") == "GPU":
-        # CatBoost takes no callbacks there: the trees are read when `fit` has returned.
-        return passed
-    passed.arguments["callbacks"] = [*(passed.arguments.get("callbacks") or ()), callback]
+    add_callback(passed.arguments, callback, estimator)
     return passed
+
+
+def add_callback(given: dict[str, Any], callback: Any, owner: Any) -> None:
+    """Have the training of `owner` observed that is about to begin with the arguments `given`."""
+    follow = getattr(callback, "follow", None)
+    if follow is None or not follow(owner, given):
+        given["callbacks"] = [*(given.get("callbacks") or ()), callback]
+
+
+@contextmanager
+def fitting_catboost(model: Any, callback: Any) -> Generator[None]:
+    """Around the call of `fit`, of whose end CatBoost tells nobody."""
+    try:
+        yield
+    except BaseException:
+        callback.failed()
+        raise
+    callback.finished(model)

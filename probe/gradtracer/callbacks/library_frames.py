@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -37,6 +38,21 @@ class LibraryFrames:
     def call(self) -> OngoingCall | None:
         """The outermost of these frames: the call that the user's code made."""
         return OngoingCall(self._frames[-1]) if self._frames else None
+
+
+class GivenArguments:
+    """What a training call is given that has not begun yet, asked for as of its frames."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = given
+
+    def local(self, name: str, *_functions: str) -> Any:
+        """The argument of that name; None without one."""
+        return self._given.get(name)
+
+    def call(self) -> OngoingCall | None:
+        """None: who knows the arguments knows when the call ends."""
+        return None
 
 
 class OngoingCall:
