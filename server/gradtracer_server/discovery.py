@@ -37,7 +37,7 @@ def all_runs(roots: Iterable[Path], most: int | None = None) -> list[Path]:
     for root in roots:
         absolute = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links
         owners = _trusted_owners(absolute)
-        for folder in (absolute, *_ancestors(absolute), *_below(absolute)):
+        for folder in (absolute, *_ancestors(absolute), *folders_below(absolute)):
             found.update(dict.fromkeys(_runs_of(folder, owners, most)))
     return sorted(found, key=lambda folder: folder.name, reverse=True)
 
@@ -83,7 +83,8 @@ def _ancestors(root: Path) -> Iterator[Path]:
         yield parent
 
 
-def _below(root: Path) -> Iterator[Path]:
+def folders_below(root: Path) -> Iterator[Path]:
+    """The folders of a tree that may be a user's own, to a depth."""
     level = [root]
     budget = MAX_FOLDERS
     for _ in range(MAX_DEPTH):

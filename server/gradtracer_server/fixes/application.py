@@ -21,7 +21,7 @@ from typing import Literal
 from gradtracer_server.exceptions import EditRefused
 from gradtracer_server.fixes.proposal import Edits
 from gradtracer_server.source.documents import Documents
-from gradtracer_server.source.edits import apply_edits
+from gradtracer_server.source.notebooks import file_of
 
 State = Literal["applied", "stale", "conflict"]
 """`stale`: a text is not the expected one; `conflict`: it cannot be written, or not just now."""
@@ -58,15 +58,18 @@ def changes_of(edits: Edits, documents: Documents) -> list[Change]:
         EditRefused: a file cannot be read any more.
         EditConflict: two edits overlap.
     """
-    changes: list[Change] = []
+    changes: dict[Path, Change] = {}
     for path, made in sorted(edits.items()):
-        source = documents.get(path)
-        if source is None:
+        file, _ = file_of(path)
+        known = changes.get(file)
+        content = None if known is None else known.after.decode("utf-8")
+        rewritten = documents.rewritten(path, made, content)
+        if rewritten is None:
             raise EditRefused(f"{path}: expected a readable file of UTF-8, there is none any more")
-        after = apply_edits(source.text, made)
-        if after != source.text:
-            changes.append(Change(path, _bytes(source.text), _bytes(after)))
-    return changes
+        _, before, after = rewritten
+        if after != before:
+            changes[file] = Change(file, _bytes(before), _bytes(after))
+    return list(changes.values())
 
 
 def digest(changes: Iterable[Change], *, after: bool = False) -> str:

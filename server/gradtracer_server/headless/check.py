@@ -11,6 +11,7 @@ from typing import Literal
 from gradtracer_server.exceptions import EditError, UsageError
 from gradtracer_server.findings import Finding
 from gradtracer_server.fingerprint import fingerprint
+from gradtracer_server.fixes.application import changes_of
 from gradtracer_server.fixes.proposal import ProposedFix
 from gradtracer_server.headless.baseline import (
     Known,
@@ -24,7 +25,7 @@ from gradtracer_server.headless.selection import chosen
 from gradtracer_server.headless.survey import Survey, survey
 from gradtracer_server.render import json, text
 from gradtracer_server.render.colour import paint_for
-from gradtracer_server.source.edits import apply_edits, unified_diff
+from gradtracer_server.source.edits import unified_diff
 
 CheckFormat = Literal["text", "json", "json-lines", "sarif", "github", "markdown", "diff"]
 
@@ -170,13 +171,10 @@ def patch_of(seen: Survey, finding: Finding) -> tuple[ProposedFix, str] | None:
 
 
 def _diff(seen: Survey, fix: ProposedFix) -> str:
-    parts: list[str] = []
-    for path, edits in sorted(fix.edits().items()):
-        source = seen.documents.get(path)
-        if source is not None:
-            after = apply_edits(source.text, edits)
-            parts.append(unified_diff(text.relative_path(path), source.text, after))
-    return "".join(parts)
+    return "".join(
+        unified_diff(text.relative_path(each.path), each.before.decode(), each.after.decode())
+        for each in changes_of(fix.edits(), seen.documents)
+    )
 
 
 def _patches(seen: Survey, shown: Sequence[Finding]) -> list[tuple[ProposedFix, str]]:

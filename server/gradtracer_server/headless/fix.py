@@ -117,7 +117,7 @@ def _make(
             for change in changes:
                 first = plan.changes.get(change.path, change)
                 plan.changes[change.path] = Change(change.path, first.before, change.after)
-                seen.documents.open(change.path, change.after.decode("utf-8"), 0)
+                seen.documents.take(change.path, change.after.decode("utf-8"))
             plan.made.append((heading, each))
             return ""
     return "; ".join(reasons) or "no fix is known for it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +19,13 @@ from gradtracer_server.fixes.application import (
     as_expected,
 )
 from gradtracer_server.fixes.registry import propose
+from gradtracer_server.headless.notebooks import notebooks
 from gradtracer_server.headless.paths import run_book
 from gradtracer_server.runbook import RunBook
 from gradtracer_server.runs import Run
 from gradtracer_server.settings import load_settings
 from gradtracer_server.source.documents import Documents
+from gradtracer_server.source.notebooks import SUFFIX, code_cells, file_of
 from gradtracer_server.source.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -68,6 +70,10 @@ class Survey:
 
         `expect_sha256` as in `apply_changes`; `label`: what an editor may call it.
         """
+        for change in changes:
+            if self._edited_in_cells(change):
+                reason = f"{change.path} has unsaved changes in an open editor: save it there first"
+                return Outcome("conflict", reason)
         holders = [editor for each in changes if (editor := self._holder(each.path)) is not None]
         if not holders:
             return apply_changes(changes, expect_sha256)
@@ -78,11 +84,21 @@ class Survey:
         outcome = holders[0].edit(changes, label)
         if outcome.state == "applied":
             for change in changes:
-                self.documents.open(change.path, change.after.decode("utf-8"), 0)
+                self.documents.take(change.path, change.after.decode("utf-8"))
         return outcome
 
     def _holder(self, path: Path) -> Editor | None:
         return self.unsaved.get(path.resolve())
+
+    def _edited_in_cells(self, change: Change) -> bool:
+        """Whether an editor has a notebook open, and a cell of it that the file does not have."""
+        if change.path.suffix != SUFFIX:
+            return False
+        saved = {each.text for each in code_cells(change.before.decode("utf-8"))}
+        file = change.path.resolve()
+        mine = (each for each in self.unsaved if each.parent == file.parent)
+        texts = (self.documents.get(p) for p in mine if p.name.startswith(f"{file.name}#"))
+        return any(text is not None and text.text not in saved for text in texts)
 
     def again(self) -> Survey:
         """The same runs, and the texts as they are by now."""
@@ -105,6 +121,9 @@ def survey(paths: Sequence[Path], *, attach: bool = False) -> Survey:
     holders = [run.root for run in book.runs if _above(run.root, folders)]
     workspace = Workspace(dict.fromkeys([*holders, *folders]))
     documents = Documents()
+    if _of_cells(book.shown()):
+        for path, content in notebooks(workspace.roots):
+            documents.take(path, content)
     settings, complaints = load_settings(dict.fromkeys([*folders, *holders]))
     seen = Survey(
         folders,
@@ -118,6 +137,16 @@ def survey(paths: Sequence[Path], *, attach: bool = False) -> Survey:
         _unsaved([run.root for run in book.runs], documents) if attach else {},
     )
     return seen.again()
+
+
+def _of_cells(runs: Iterable[Run]) -> bool:
+    """Whether runs found anything in a notebook: only then are there notebooks to be read."""
+    return any(
+        frame.cell
+        for run in runs
+        for diagnosis in run.diagnoses.values()
+        for frame in diagnosis.site.frames
+    )
 
 
 def _unsaved(roots: Sequence[Path], documents: Documents) -> dict[Path, Editor]:
@@ -147,5 +176,5 @@ def _above(root: Path, folders: Sequence[Path]) -> bool:
 
 
 def _within(finding: Finding, paths: Sequence[Path]) -> bool:
-    shown = finding.path or finding.run.root
+    shown = file_of(finding.path)[0] if finding.path else finding.run.root
     return any(shown.resolve().is_relative_to(path.resolve()) for path in paths)

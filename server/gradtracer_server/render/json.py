@@ -11,6 +11,7 @@ import msgspec
 from gradtracer_server.fingerprint import fingerprint
 from gradtracer_server.fixes.safety import is_safe
 from gradtracer_server.render.text import relative_path
+from gradtracer_server.source.notebooks import file_of
 
 if TYPE_CHECKING:
     from gradtracer_server.findings import Finding, FrameAnchor
@@ -34,6 +35,8 @@ def finding_record(
     finding: Finding, fixes: Sequence[ProposedFix], baseline_state: str | None = None
 ) -> Record:
     """A finding; lines and columns count from 1, columns in Unicode code points.
+
+    In a notebook they count in a cell, and `cell` is its place among the cells, from 1.
 
     `baseline_state`: `new` or `unchanged`, where there is something to compare with.
     """
@@ -109,8 +112,10 @@ def _failure(run: Run) -> Record | None:
 
 def _place(frame: FrameAnchor | None) -> Record:
     focus = frame.anchor.focus if frame is not None else None
+    file, cell = file_of(frame.path) if frame is not None else (None, None)
     return {
-        "path": relative_path(frame.path) if frame is not None else None,
+        "path": relative_path(file) if file is not None else None,
+        **({} if cell is None else {"cell": cell}),
         "line": focus.start.line + 1 if focus else None,
         "column": focus.start.column + 1 if focus else None,
         "end_line": focus.end.line + 1 if focus else None,

@@ -18,6 +18,7 @@ from gradtracer_server.fixes.proposal import Edits
 from gradtracer_server.render.card import confidence, premise_of, sentence
 from gradtracer_server.render.escape import clean, inline
 from gradtracer_server.render.text import relative_path
+from gradtracer_server.source.notebooks import file_of
 
 if TYPE_CHECKING:
     from gradtracer_server.findings import Finding, FrameAnchor
@@ -172,9 +173,14 @@ def _others(finding: Finding) -> list[tuple[str, FrameAnchor]]:
 def _location(frame: FrameAnchor | None, layer: str = "") -> Record:
     record: Record = {}
     if frame is not None:
-        place: Record = {"artifactLocation": _artifact(frame.path)}
-        if frame.anchor.focus is not None:
-            place["region"] = _region(frame.anchor.focus)
+        file, cell = file_of(frame.path)
+        place: Record = {"artifactLocation": _artifact(file)}
+        focus = frame.anchor.focus
+        if focus is not None and cell is None:
+            place["region"] = _region(focus)
+        elif focus is not None:
+            # Regions count in the file, where a cell's lines are strings.
+            record["message"] = {"text": f"cell {cell}, line {focus.start.line + 1}"}
         record["physicalLocation"] = place
     if layer:
         record["logicalLocations"] = [{"fullyQualifiedName": clean(layer, 200), "kind": "member"}]
@@ -201,12 +207,14 @@ def _region(place: Range) -> Record:
 
 
 def _fix(finding: Finding, fix: ProposedFix) -> Record | None:
-    """The repair; None for one that cannot be made here, and for mere silencing."""
+    """The repair; None for one that cannot be made here, for silencing, and in notebooks."""
     if fix.name == "suppress" or fix.disabled_reason is not None:
         return None
     try:
         edits: Edits = fix.edits()
     except EditError:
+        return None
+    if any(file_of(path)[1] is not None for path in edits):
         return None
     return {
         "description": {"text": clean(sentence(fix.title))},

@@ -12,7 +12,9 @@ from functools import cached_property
 from pathlib import Path
 
 from gradtracer_server.source.cells import Cells, without_magics
+from gradtracer_server.source.edits import TextEdit, apply_edits
 from gradtracer_server.source.index import Range, SourceText
+from gradtracer_server.source.notebooks import SUFFIX, cell_path, code_cells, file_of, with_cell
 from gradtracer_server.source.shift import LineShift
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
@@ -39,6 +41,8 @@ class Documents:
         self._cached: OrderedDict[Path, tuple[_Stamp, SourceText | None]] = OrderedDict()
         self.cells = Cells()
         """The notebook cells among the open buffers."""
+        self._notebooks: dict[Path, str] = {}
+        """The notebooks that were taken from files, with their contents."""
 
     def open(self, path: Path, text: str, version: int) -> None:
         """A buffer takes the file's place."""
@@ -50,6 +54,35 @@ class Documents:
         """A cell of a notebook: a buffer that no file is behind."""
         self.cells.note(path, text)
         self._open[path] = _Cell(text, version)
+
+    def take(self, path: Path, content: str) -> None:
+        """Let a content take the file's place; of a notebook, as the cells it is made of."""
+        if path.suffix != SUFFIX:
+            self.open(path, content, 0)
+            return
+        self._notebooks[path] = content
+        for cell in code_cells(content):
+            self.open_cell(cell_path(path, cell.number), cell.text, 0)
+
+    def rewritten(
+        self, path: Path, edits: Sequence[TextEdit], content: str | None = None
+    ) -> tuple[Path, str, str] | None:
+        """The file that a text is in, its content, and what edits of the text make of it.
+
+        `content`: what other edits have made of it already. None for a file that cannot be read.
+        """
+        source = self.get(path)
+        file, number = file_of(path)
+        if source is None or (number is not None and file not in self._notebooks):
+            return None
+        if number is None:
+            return path, source.text, apply_edits(source.text, edits)
+        cell = self._open[path]
+        assert isinstance(cell, _Cell)
+        # Lines of IPython's own syntax are read as comments of the same length.
+        after = apply_edits(cell.text, edits)
+        before = self._notebooks[file]
+        return file, before, with_cell(before if content is None else content, number, after)
 
     def apply(self, path: Path, changes: Sequence[Change], version: int) -> None:
         """Edits of an open buffer, each made to the result of the one before."""
