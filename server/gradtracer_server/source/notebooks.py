@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate, pairwise
-from json.decoder import scanstring
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +96,7 @@ def _members(content: str, at: int) -> dict[str, Value]:
     found: dict[str, Value] = {}
     at = _opened(content, at, "{")
     while content[at] != "}":
-        name, at = scanstring(content, at + 1)
+        name, at = _decoder.raw_decode(content, at)
         start = _skip(content, _opened(content, _skip(content, at), ":"))
         end = _decoder.raw_decode(content, start)[1]
         found[name] = Value(start, end)
