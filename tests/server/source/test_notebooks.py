@@ -30,7 +30,7 @@ LAYOUT = """{
 }
 """
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-LINES = st.lists(st.text('ab"\\é\n😀 ', max_size=6)).map("".join)
+LINES = st.lists(st.text('ab"\\é\n\U0001d11e ', max_size=6)).map("".join)
 
 
 def cells(content: str) -> dict[int, str]:
