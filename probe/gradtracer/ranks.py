@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from gradtracer.rank_channel import Channel
+
 if TYPE_CHECKING:
     from gradtracer.run import Run
 
@@ -42,6 +44,15 @@ class SharesState(Protocol):
 
     def rank_state(self, *, final: bool) -> bytes:
         """What this rank knows; in the run's thread. `final`: the training stands still."""
+        ...
+
+
+@runtime_checkable
+class FollowsFirstRank(Protocol):
+    """A tracker that has to do what the first rank says."""
+
+    def follow_first_rank(self) -> None:
+        """Look for something new; in the run's thread of another rank. Never raises."""
         ...
 
 
@@ -93,6 +104,17 @@ class Ranks:
                 self._connected()
             except Exception:
                 self._give_up()
+
+    def channel(self, name: str) -> Channel | None:
+        """For words of the first rank to the others; None where there is no process group."""
+        try:
+            store = self._connected()
+        except Exception:
+            self._give_up()
+            return None
+        if store is None:
+            return None
+        return Channel(store, f"{self._prefix}/{name}", self._place.world_size)
 
     # Rank 0, in any thread but a training step.
 
@@ -184,6 +206,9 @@ class Ranks:
         answered = 0
         try:
             while not self._end.wait(self._pause()):
+                for tracker in list(self._run.trackers):
+                    if isinstance(tracker, FollowsFirstRank):
+                        tracker.follow_first_rank()
                 store = self._connected()
                 if store is None or not store.check([f"{self._prefix}/ask"]):
                     continue

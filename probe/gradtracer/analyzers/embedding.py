@@ -265,7 +265,7 @@ class EmbeddingTracker(OriginalMethods):
     def forget(self) -> None:
         """Become inert: this is a copy in another process."""
         self._active = False
-        self._auto_fix.current = None
+        self._auto_fix.forget()
 
     # In the reporting thread, or when the user asks.
 
@@ -288,6 +288,10 @@ class EmbeddingTracker(OriginalMethods):
         if self.run.streams:
             self.run.ranks.collect()
         return self._measure(now=True)
+
+    def follow_first_rank(self) -> None:
+        """Take over what the first rank says of auto-fix; see `auto_fix/agreement.py`."""
+        self._auto_fix.follow()
 
     def rank_state(self, *, final: bool) -> bytes:
         """What this rank knows of the table, for the rank that reports (see `ranks.py`)."""

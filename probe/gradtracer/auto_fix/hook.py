@@ -24,10 +24,13 @@ UNTOUCHED = 255
 """Level of a row whose updates are left alone."""
 
 
+Scales = Literal["update", "gradient", "nothing"]
+
+
 class Way(NamedTuple):
     """How an optimizer's steps can be scaled."""
 
-    scales: Literal["update", "gradient", "nothing"]
+    scales: Scales
     reason: str = ""
     """Why not its updates, in a sentence; empty where they are."""
 
@@ -47,7 +50,9 @@ def way_of(optimizer: Optimizer) -> Way:
     )
 
 
-class _Levels(NamedTuple):
+class Levels(NamedTuple):
+    """Rows to scale, on the table's device."""
+
     table: torch.Tensor
     """`[N]` uint8: 255 x factor of each row, 255 where it is left alone."""
     rows: torch.Tensor
@@ -70,7 +75,7 @@ class RowScaler:
     """
 
     def __init__(self) -> None:
-        self._levels: _Levels | None = None
+        self._levels: Levels | None = None
         self._before: _Before | None = None
         self._shared: torch.Tensor | None = None
 
@@ -80,17 +85,22 @@ class RowScaler:
         return self._levels is not None
 
     def scale(self, levels: torch.Tensor | None) -> None:
-        """From the next step on scale row i by `levels[i]` / 255; None: nothing.
+        """From the next step on scale row i by `levels[i]` / 255; None: nothing. See `prepared`."""
+        self.use(None if levels is None else self.prepared(levels, levels.device))
 
-        `levels`: `[N]` uint8 on the table's device; 255 leaves a row alone to the bit. To be made
-        anew for each call, as a step may still be reading the last. From any thread.
+    @staticmethod
+    def prepared(levels: torch.Tensor, device: torch.device) -> Levels | None:
+        """For `use`, on `device`; None where nothing is scaled.
+
+        `levels`: `[N]` uint8; 255 leaves a row alone to the bit. To be made anew for each call, as
+        a step may still be reading the last. Waits for the device that they are on.
         """
-        if levels is None:
-            self._levels = None
-            return
-        # Waits for the device, but never in the step path of one that can be waited for.
         rows = (levels < UNTOUCHED).nonzero().flatten()
-        self._levels = _Levels(levels, rows) if rows.numel() else None
+        return Levels(levels.to(device), rows.to(device)) if rows.numel() else None
+
+    def use(self, levels: Levels | None) -> None:
+        """Scale by what is `prepared` from the next step on; from any thread."""
+        self._levels = levels
 
     @torch.no_grad()
     def before_step(self, weight: torch.Tensor, scales: Literal["update", "gradient"]) -> None:
@@ -138,7 +148,7 @@ def _factors(levels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return levels.float().div_(UNTOUCHED).to(dtype).unsqueeze(1)
 
 
-def _scaled(grad: torch.Tensor, levels: _Levels) -> torch.Tensor:
+def _scaled(grad: torch.Tensor, levels: Levels) -> torch.Tensor:
     """A gradient of its own with the chosen rows scaled."""
     if grad.is_sparse:
         rows = grad._indices()

@@ -3,7 +3,8 @@
 Decisions fall at steps that depend on the training alone (every 256 steps, or when four times as
 many look-ups came as the table has rows), so that the same seed gives the same run to the bit. On
 the host they are made in the training's thread, at about 2 % of its time; on another device by the
-reporting thread at its own times, as the training must not wait.
+reporting thread at its own times, as the training must not wait. Of several ranks the first one
+decides in that thread, from what all have counted, and all begin at one step (`agreement.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,25 +21,22 @@ import torch
 from torch.optim import Optimizer
 
 from gradtracer.analyzers.table_observer import TableObserver
-from gradtracer.analyzers.table_state import TableState, read_state
+from gradtracer.analyzers.table_state import (
+    TableState,
+    merge_states,
+    read_state,
+    unpack_state,
+)
 from gradtracer.audit import AutoFixAuditLogger
+from gradtracer.auto_fix.agreement import Leader, Proposal
 from gradtracer.auto_fix.example_loss import ExampleLoss
 from gradtracer.auto_fix.gate import LossGate, Verdict
 from gradtracer.auto_fix.holdout import Holdout, Outcomes, Rows
 from gradtracer.auto_fix.hook import UNTOUCHED, RowScaler, Way, way_of
 from gradtracer.auto_fix.posterior import levels, ready_rows, signal_share
-from gradtracer.diagnoses.finding import MAX_SAMPLE
+from gradtracer.auto_fix.telling import Telling
 from gradtracer.statistics.zombie_rows import zombie_rows
-from gradtracer.version import __version__
-from gradtracer_schemas import (
-    AuditLine,
-    Intervention,
-    InterventionEvent,
-    MeasuredEffect,
-    effect_in_words,
-    pack_levels,
-    pack_rows,
-)
+from gradtracer_schemas import MeasuredEffect, effect_in_words
 
 if TYPE_CHECKING:
     from gradtracer.run import Run
@@ -51,28 +48,32 @@ _PASSES = 4
 """Look-ups of each row, on average, between two decisions."""
 _COARSE = 16
 """A factor is left as it is until it should change by a sixteenth."""
-_GREW = 1.1
-"""The stream is told anew when the treated rows have grown or shrunk by so much."""
-_EXPECTED = "noise energy lower, update efficiency higher, loss no higher than in rows held out"
 
 
 class AutoFix:
     """Streams an intervention and writes an audit line whenever something changes."""
 
     def __init__(
-        self, run: Run, layer: str, weight: torch.Tensor, track_interval: int, *, on: bool = True
+        self,
+        run: Run,
+        layer: str,
+        weight: torch.Tensor,
+        track_interval: int,
+        *,
+        on: bool = True,
+        leader: Leader | None = None,
     ) -> None:
         settings = run.settings
-        self.audit = AutoFixAuditLogger(run.id, run.root)
         self.on = self.wanted = on
         self.scaler = RowScaler()
         self.gate = LossGate(without_loss=settings.auto_fix_rows == "named")
         self.holdout = Holdout(
             layer, weight.shape[0], holdout=settings.auto_fix_holdout, seed=settings.seed
         )
-        self.status = ""
-        """Action of the latest event; empty before the first."""
+        self._telling = Telling(run, layer, weight.shape[0], self.holdout, self.gate)
         self._run, self._layer, self._interval = run, layer, track_interval
+        self._leader = leader
+        self._begun: deque[tuple[Proposal, Rows, int]] = deque()
         self._device = weight.device
         self._levels = np.full(weight.shape[0], UNTOUCHED, dtype=np.uint8)
         self._losses: ExampleLoss | None = None
@@ -80,12 +81,15 @@ class AutoFix:
         self._way = Way("update")
         self._optimizer: str = ""
         self._stopped = ""
-        self._said_rows = 0
-        self._said_held = np.zeros(weight.shape[0], dtype=np.bool_)
         self._requests: deque[tuple[bool, str]] = deque()
         self._applying = threading.Lock()
         self._steps = 0
         self._next_step, self._next_look_ups = _STEPS, 0
+
+    @property
+    def audit(self) -> AutoFixAuditLogger:
+        """Where it writes."""
+        return self._telling.audit
 
     def request(self, on: bool, reason: str) -> None:
         """Turn it on or off from the next step on; from any thread."""
@@ -103,11 +107,16 @@ class AutoFix:
         if self.scaler.acts and self._way.scales != "nothing":
             self.scaler.before_step(weight, self._way.scales)
 
-    def after_step(self, weight: torch.Tensor, observer: TableObserver) -> None:
-        """It has stepped."""
+    def after_step(self, weight: torch.Tensor, observer: TableObserver, step: int) -> None:
+        """It has taken the step of that number."""
         self.scaler.after_step(weight)
         self._steps += 1
-        if self._device.type == "cpu" and self._due(observer.look_ups):
+        if self._leader is not None:
+            if (begun := self._leader.reached(step)) is not None:
+                self.scaler.use(begun.prepared)
+                changed, self._levels = _differing(begun.levels, self._levels), begun.levels
+                self._begun.append((begun, changed, self._run.step))
+        elif self._device.type == "cpu" and self._due(observer.look_ups):
             observer.settle()
             self.decide(read_state(observer), weight)
 
@@ -146,18 +155,32 @@ class AutoFix:
                 return
             self.on, self._stopped = on, ""
             if not on:
-                changed = self._apply(np.full_like(self._levels, UNTOUCHED))
-                self._say("stop", f"turned off: {reason}", changed)
+                self._set(np.full_like(self._levels, UNTOUCHED), "stop", f"turned off: {reason}")
                 return
-            self._say("wait", f"turned on: {reason}", np.zeros(0, dtype=np.int64))
+            self._set(self._levels, "wait", f"turned on: {reason}")
 
-    # In the training's thread where the table is on the host, else in the reporting thread.
+    # In the training's thread where one rank trains a table on the host, else in the reporting
+    # thread.
 
     def report(self, observer: TableObserver, weight: torch.Tensor, final: bool) -> None:
         """Called at each report, in the reporting thread."""
-        if self._device.type != "cpu" and not final:
+        self._tell_begun()
+        leader = self._leader
+        if leader is not None and not final:
+            if not leader.busy:
+                others = [unpack_state(each) for each in self._run.ranks.of(self._layer)]
+                self.decide(merge_states(read_state(observer), others), weight)
+            leader.publish()
+        elif self._device.type != "cpu" and not final:
             self.decide(read_state(observer), weight)
         self.audit.flush()
+
+    def _tell_begun(self) -> None:
+        while self._begun:
+            begun, changed, step = self._begun.popleft()
+            reason = f"{begun.reason}; in all ranks alike"
+            tell = self._telling.note if begun.quietly else self._telling.say
+            tell(begun.action, reason, changed, begun.levels, step)
 
     def decide(self, state: TableState, weight: torch.Tensor) -> None:
         """Look at what was measured, and set what holds from the next step on. O(N log N)."""
@@ -178,15 +201,14 @@ class AutoFix:
         with self._applying:
             if not self.on:
                 return
-            changed = self._apply(wanted)
-            treated = int((self._levels < UNTOUCHED).sum())
+            treated = int((wanted < UNTOUCHED).sum())
             action = "shrink-updates" if treated else "wait"
-            grew = max(treated, self._said_rows) > _GREW * min(treated, self._said_rows)
-            known = eligible.size > 0 or bool(self.status)
-            if known and (action != self.status or grew or looked):
-                self._say(action, self._reason(eligible.size, verdict, treated), changed)
-            elif changed.size:
-                self._audit(self.status, "factors followed the posterior", changed)
+            known = eligible.size > 0 or bool(self._telling.status)
+            if known and (looked or self._telling.is_news(action, treated)):
+                self._set(wanted, action, self._reason(eligible.size, verdict, treated))
+            else:
+                words = self._telling.status, "factors followed the posterior"
+                self._set(wanted, *words, quietly=True)
 
     def _eligible(self, state: TableState, weight: torch.Tensor) -> Rows:
         settings = self._run.settings
@@ -240,14 +262,30 @@ class AutoFix:
         near = np.abs(wanted.astype(np.int16) - self._levels) < _COARSE
         return np.where(near, self._levels, wanted)
 
+    def _set(
+        self, wanted: npt.NDArray[np.uint8], action: str, reason: str, *, quietly: bool = False
+    ) -> None:
+        """Scale by `wanted` from the next step on, or from where all ranks do; and say so.
+
+        `quietly`: in the audit alone, and only of rows whose factor changes.
+        """
+        if self._leader is not None and (self._leader.busy or (wanted != self._levels).any()):
+            prepared = RowScaler.prepared(torch.from_numpy(wanted.copy()), self._device)
+            self._leader.propose(Proposal(wanted, prepared, action, reason, quietly))
+            return
+        changed = self._apply(wanted)
+        if not quietly:
+            self._telling.say(action, reason, changed, self._levels, self._run.step)
+        elif changed.size:
+            self._telling.note(action, reason, changed, self._levels, self._run.step)
+
     def _apply(self, wanted: npt.NDArray[np.uint8]) -> Rows:
         """Scale by `wanted` from the next step on; the rows whose factor changes."""
-        changed = np.flatnonzero(wanted != self._levels)
+        changed = _differing(wanted, self._levels)
         if changed.size:
             self._levels = wanted
-            acts = bool((wanted < UNTOUCHED).any())
-            table = torch.from_numpy(wanted.copy()).to(self._device) if acts else None
-            self.scaler.scale(table)
+            table = torch.from_numpy(wanted.copy())
+            self.scaler.use(RowScaler.prepared(table, self._device))
         return changed
 
     def _stop(self, harm: MeasuredEffect) -> None:
@@ -255,8 +293,7 @@ class AutoFix:
             self._stopped = (
                 f"it does harm: {effect_in_words(harm)} in the treated rows against those held out"
             )
-            changed = self._apply(np.full_like(self._levels, UNTOUCHED))
-            self._say("stop", self._stopped, changed)
+            self._set(np.full_like(self._levels, UNTOUCHED), "stop", self._stopped)
         _log.warning("auto_fix of %s has switched itself off: %s", self._layer, self._stopped)
 
     def _reason(self, eligible: int, verdict: Verdict, treated: int) -> str:
@@ -276,72 +313,13 @@ class AutoFix:
             parts.append("all rows are held out, so that nothing is treated")
         return "; ".join(parts)
 
-    def _say(self, action: str, reason: str, changed: Rows) -> None:
-        settings, effects = self._run.settings, self.holdout.effects
-        self.status = action
-        treated = np.flatnonzero(self._levels < UNTOUCHED)
-        self._said_rows = treated.size
-        enrolled = np.flatnonzero(self.holdout.enrolled)
-        self._run.emit(
-            InterventionEvent,
-            Intervention(
-                layer=self._layer,
-                action=action,
-                rows=int(treated.size),
-                held_out=int(self.holdout.held_out(enrolled).sum()),
-                holdout=settings.auto_fix_holdout,
-                seed=settings.seed,
-                mean_scale=_mean_factor(self._levels[treated]),
-                reason=reason,
-                sample=treated[:MAX_SAMPLE].tolist(),
-                effect=_telling(effects),
-                effects=effects,
-                expected=_EXPECTED if treated.size else "",
-                improving=self.gate.verdict().improving,
-            ),
-        )
-        self._audit(action, reason, changed)
-
-    def _audit(self, action: str, reason: str, changed: Rows) -> None:
-        settings = self._run.settings
-        enrolled = self.holdout.enrolled
-        held = np.zeros_like(enrolled)
-        rows = np.flatnonzero(enrolled)
-        held[rows] = self.holdout.held_out(rows)
-        self.audit.note(
-            AuditLine(
-                timestamp=datetime.now(UTC).isoformat(),
-                run_id=self._run.id,
-                step=self._run.step,
-                layer=self._layer,
-                type="shrink-updates",
-                action=action,
-                num_affected=int(changed.size),
-                scale_applied=_mean_factor(self._levels[changed]),
-                indices_sample=changed[:10].tolist(),
-                rows=pack_rows(changed.tolist()),
-                levels=pack_levels(self._levels[changed].tobytes()),
-                held_out=pack_rows(np.flatnonzero(held & ~self._said_held).tolist()),
-                held_out_rows=int(held.sum()),
-                treated_rows=int((self._levels < UNTOUCHED).sum()),
-                treated_scale=_mean_factor(self._levels[self._levels < UNTOUCHED]),
-                holdout=settings.auto_fix_holdout,
-                seed=settings.seed,
-                code_version=__version__,
-                reason=reason,
-                effects=self.holdout.effects,
-            )
-        )
-        self._said_held = held
-
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs: arms, looks, gate, factors."""
         return {
             "on": self.on,
             "stopped": self._stopped,
-            "status": self.status,
             "levels": self._levels.copy(),
-            "held": self._said_held.copy(),
+            **self._telling.state_dict(),
             "holdout": self.holdout.state_dict(),
             "gate": self.gate.state_dict(),
             "losses": None if self._losses is None else self._losses.state_dict(),
@@ -357,21 +335,14 @@ class AutoFix:
             self._losses.load_state_dict(state["losses"])
         self.on = self.wanted = bool(state["on"])
         self._stopped = str(state["stopped"])
-        self.status, self._said_held = str(state["status"]), state["held"].copy()
+        self._telling.load_state_dict(state)
         self._steps, self._next_step, self._next_look_ups = state["steps"]
         with self._applying:
-            self._apply(state["levels"].copy())
+            if self._leader is None:
+                self._apply(state["levels"].copy())
+            else:
+                self._set(state["levels"].copy(), self._telling.status, "resumed", quietly=True)
 
 
-def _mean_factor(levels: npt.NDArray[np.uint8]) -> float:
-    return float(levels.mean()) / UNTOUCHED if levels.size else 1.0
-
-
-def _telling(effects: list[MeasuredEffect]) -> MeasuredEffect | None:
-    """The one that lies farthest from zero, in units of its interval."""
-
-    def distance(effect: MeasuredEffect) -> float:
-        low, high = effect.interval
-        return abs(effect.difference) / (high - low) if high > low else 0.0
-
-    return max(effects, key=distance, default=None)
+def _differing(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> Rows:
+    return np.flatnonzero(one != other)

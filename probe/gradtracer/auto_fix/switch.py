@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.audit import AutoFixAuditLogger
+from gradtracer.auto_fix.agreement import Follower, Leader
 from gradtracer.auto_fix.intervene import AutoFix
 from gradtracer.ranks import place_among_ranks
 
@@ -25,12 +26,14 @@ class AutoFixSwitch:
 
     def __init__(self, run: Run, layer: str, track_interval: int) -> None:
         self.current: AutoFix | None = None
+        self._following: Follower | None = None
+        self._steps = self._begun = 0
         self._run, self._layer, self._interval = run, layer, track_interval
 
     @property
     def on(self) -> bool:
         """Whether it is on, or will be at the next step."""
-        return self.current is not None and self.current.wanted
+        return self._following is not None or (self.current is not None and self.current.wanted)
 
     @property
     def audit(self) -> AutoFixAuditLogger | None:
@@ -40,24 +43,43 @@ class AutoFixSwitch:
     def turn(self, on: bool, weight: torch.Tensor, *, reason: str) -> bool:
         """Turn it on or off from the next step on, from any thread; whether it will be so.
 
-        Without a `reason` it is the script's own setting, which need not be told.
+        Without a `reason` it is the script's own setting, which need not be told. Of several ranks
+        all must have it on, and the first one decides whether anything is done.
         """
-        if on and place_among_ranks().world_size > 1:
-            _log.warning(
-                "auto_fix is off for %s: its rows are trained by several ranks, whose copies must "
-                "stay alike; take auto_fix=True out, or train in one process",
-                self._layer,
-            )
+        begun = self.current is not None or self._following is not None
+        if on and not begun and not self._begin(weight, reason):
             return False
-        if self.current is None and on:
-            self.current = AutoFix(self._run, self._layer, weight, self._interval, on=not reason)
         if self.current is not None and reason:
             self.current.request(on, reason)
         return True
 
+    def _begin(self, weight: torch.Tensor, reason: str) -> bool:
+        place = place_among_ranks()
+        leader = None
+        if place.world_size > 1:
+            channel = self._run.ranks.channel(f"auto_fix/{self._layer}/{self._begun}")
+            if channel is None:
+                _log.warning(
+                    "auto_fix is off for %s: %d ranks train, and there is no process group over "
+                    "which they could agree; call init_process_group() before it is turned on",
+                    self._layer,
+                    place.world_size,
+                )
+                return False
+            if place.rank:
+                self._following = Follower(channel, self._layer, weight.shape[0], weight.device)
+                return True
+            leader = Leader(channel)
+        self.current = AutoFix(
+            self._run, self._layer, weight, self._interval, on=not reason, leader=leader
+        )
+        return True
+
     def replaced(self, weight: torch.Tensor) -> None:
         """The table is another one: begin anew."""
-        on, self.current = self.on, None
+        on = self.on
+        self.end()
+        self._begun += 1
         if on:
             self.turn(True, weight, reason="its weight was replaced or moved")
 
@@ -65,11 +87,21 @@ class AutoFixSwitch:
         """The optimizer is about to step."""
         if self.current is not None:
             self._guarded(self.current.before_step, optimizer, weight)
+        elif self._following is not None:
+            self._guarded(self._following.before_step, optimizer, weight)
 
     def after_step(self, weight: torch.Tensor, observer: TableObserver) -> None:
         """It has stepped."""
+        self._steps += 1
         if self.current is not None:
-            self._guarded(self.current.after_step, weight, observer)
+            self._guarded(self.current.after_step, weight, observer, self._steps)
+        elif self._following is not None:
+            self._guarded(self._following.after_step, weight, self._steps)
+
+    def follow(self) -> None:
+        """In the thread of a rank that is not the first: look for what that one says."""
+        if self._following is not None:
+            self._guarded(self._following.follow)
 
     def take_loss(self, loss: Any, observer: TableObserver) -> None:
         """The training tells its loss."""
@@ -85,7 +117,11 @@ class AutoFixSwitch:
         """Nothing is observed any more."""
         if self.current is not None:
             self.current.audit.flush()
-        self.current = None
+        self.current = self._following = None
+
+    def forget(self) -> None:
+        """Nothing more, and nothing written: this is a copy in another process."""
+        self.current = self._following = None
 
     def state_dict(self) -> dict[str, Any] | None:
         """State of what is on; None otherwise."""
@@ -100,5 +136,5 @@ class AutoFixSwitch:
         try:
             call(*arguments)
         except Exception:
-            self.current = None
+            self.current = self._following = None
             self._run.fault(self._layer, "switched auto-fix off")

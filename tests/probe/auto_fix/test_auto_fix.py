@@ -279,3 +279,17 @@ def test_an_optimizer_that_searches_along_a_line_is_left_alone(
     assert "LBFGS searches along a line" in caplog.text
     assert treated(tracker) == []
     assert said(run) == []
+
+
+def test_ranks_that_cannot_agree_are_left_alone_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+    make_run: Callable[..., Run],
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with caplog.at_level(logging.WARNING):
+        tracker = EmbeddingTracker(table(), auto_fix=True, run=make_run())
+    assert not tracker.auto_fix
+    assert "2 ranks train, and there is no process group" in caplog.text
+    assert not tracker.set_auto_fix(True, reason="asked for")
