@@ -55,7 +55,7 @@ class BoosterTracker:
         self._taken = facts.first_round
         self._snapshots: deque[tuple[Read, bool]] = deque()
         self._names: list[str] = []
-        self._totals = TreeTotals()
+        self._totals = TreeTotals(facts)
         self._book = DiagnosisBook(
             run.id, self.name, site, {"watch": watch} if watch.frames else {}
         )
@@ -161,7 +161,7 @@ class BoosterTracker:
     def _take_in(self, read: Read, anew: bool) -> None:
         table, self._names = read()
         if anew:
-            self._totals = TreeTotals()
+            self._totals = TreeTotals(self.facts)
         self._totals.add(table, len(self._names))
 
     def _curves(self, series: Series) -> tuple[Curve | None, Curve | None]:

@@ -42,3 +42,5 @@ class BoosterFacts:
     """Name of the data set that is trained on, among those that are evaluated."""
     sample: Sample | None = None
     """Examples at hand."""
+    held_out: Sample | None = None
+    """Examples of the last data set that is evaluated and not trained on."""

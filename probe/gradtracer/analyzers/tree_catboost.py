@@ -14,8 +14,8 @@ import numpy as np
 from gradtracer.analyzers import tree_table
 from gradtracer.analyzers.flatbuffer import Table
 from gradtracer.analyzers.tree_catboost_features import Splits, splits_of
-from gradtracer.analyzers.tree_catboost_symmetric import DEEPEST, Nodes, joined, symmetric
-from gradtracer.analyzers.tree_table import NO_FEATURE, Integers, TreeTable
+from gradtracer.analyzers.tree_catboost_symmetric import DEEPEST, Nodes, symmetric
+from gradtracer.analyzers.tree_table import NO_FEATURE, Integers, TreeTable, joined
 
 _MAGIC = b"CBM1"
 _HEAD = len(_MAGIC) + 4

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradtracer.analyzers.tree_table import NO_FEATURE, Floats, Integers
+from gradtracer.analyzers.tree_table import NO_FEATURE, Floats, Integers, joined
 
 DEEPEST = 16
 """As CatBoost allows for symmetric trees."""
@@ -105,23 +105,6 @@ def _block(
     nodes.value[:, :, :inside] = np.nan
     flat: list[Any] = [column.reshape(-1) for column in nodes]
     return Nodes(*flat)._replace(value=nodes.value.reshape(outputs, -1).T)
-
-
-def joined(cover: Floats, means: Floats, at: Any, left: Any, right: Any) -> Any:
-    """Fill in cover `[..]` and means `[K, ..]` of the nodes `at` from their children: their gains.
-
-    The gain is the fall of the sum of squares that the split explains.
-    """
-    low, high = cover[left], cover[right]
-    cover[at] = total = low + high
-    share = high / np.maximum(total, np.finfo(np.float64).tiny)
-    fall = np.zeros(total.shape)
-    for mean in means:
-        below = mean[left]
-        step = mean[right] - below
-        mean[at] = below + share * step
-        fall += np.square(step, out=step)
-    return low * share * fall
 
 
 def _merged(columns: Any, places: list[Any]) -> Any:

@@ -9,8 +9,10 @@ import numpy as np
 
 from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer.analyzers.metric_curves import Curve
+from gradtracer.analyzers.tree_sample import margins_of
 from gradtracer.analyzers.tree_table import Floats, TreeTable
 from gradtracer.statistics.divergence import Divergence, divergence
+from gradtracer.statistics.held_out_splits import HeldOutMargins, Simpler
 from gradtracer.statistics.leaf_velocity import Share, Trend, growth, late_share, leaf_velocity
 from gradtracer.statistics.single_feature import Explained, explained_alone
 from gradtracer.statistics.split_gain import (
@@ -28,7 +30,10 @@ _POINTS = 64
 class TreeTotals:
     """Sums over the trees read so far, so that each tree is looked at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: BoosterFacts) -> None:
+        self._facts = facts
+        self.held_out: HeldOutMargins | None = None
+        """Where there are examples to follow down the trees."""
         self.trees = self.leaves = self.deepest = 0
         self.velocity: Floats = np.zeros(0)
         """`[T]` root mean square movement of the margin by each round."""
@@ -42,6 +47,10 @@ class TreeTotals:
         begin, end = int(table.round.min()), table.rounds
         new = leaf_velocity(table._replace(round=table.round - begin), end - begin)
         self.velocity = np.concatenate([self.velocity, new])
+        if not self.trees:
+            self.held_out = margins_of(self._facts, features)
+        if self.held_out is not None:
+            self.held_out.add(table)
         self.trees += table.trees
         self.leaves += int(table.leaves.sum())
         self.deepest = max(self.deepest, int(table.depth.max()))
@@ -81,6 +90,8 @@ class TreeFigures(NamedTuple):
     training: Curve | None
     validation: Curve | None
     divergence: Divergence | None
+    simpler: Simpler | None
+    """What held-out examples say of the deep splits, where they are at hand."""
     alone: Explained | None
     """What the feature with the largest share explains by itself, where examples are at hand."""
 
@@ -132,8 +143,16 @@ def measure(
         training=training,
         validation=validation,
         divergence=divergence(validation.falling) if known and validation is not None else None,
+        simpler=_simpler(totals, validation),
         alone=alone,
     )
+
+
+def _simpler(totals: TreeTotals, validation: Curve | None) -> Simpler | None:
+    if totals.held_out is None or validation is None:
+        return None
+    told = validation.values[: totals.velocity.size]  # the trees may lag behind the metric
+    return totals.held_out.simpler(validation.metric, float(told[-1])) if told.size else None
 
 
 def observation(figures: TreeFigures) -> Observation:

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gradtracer.analyzers.booster_facts import Sample
+from gradtracer.analyzers.booster_facts import BoosterFacts, Sample
+from gradtracer.statistics.held_out_splits import HeldOutMargins
 
 _EXAMPLES = 2_000
+_FOLLOWED = 500
+"""Held-out examples that are followed down every tree: all trees of a training, as it goes on."""
 _VALUES = 2_000_000
 _CLASSES = 20
 
@@ -59,3 +62,29 @@ def matrix_sample(matrix: Any) -> Sample | None:
         return values
 
     return Sample(column, target, classes=np.unique(target).size <= _CLASSES)
+
+
+def last_sample(eval_sets: Any) -> Sample | None:
+    """Examples of the last pair of a table and a target, as estimators are given them."""
+    try:
+        x, y = (eval_sets if isinstance(eval_sets, tuple) else eval_sets[-1])[:2]
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+    return sample_of(x, y)
+
+
+def margins_of(facts: BoosterFacts, features: int) -> HeldOutMargins | None:
+    """What follows held-out examples down the trees; None where none are at hand as numbers."""
+    sample = facts.held_out
+    if sample is None:
+        return None
+    try:
+        target = np.asarray(sample.target, dtype=np.float64)
+        at = np.linspace(0, target.size - 1, min(target.size, _FOLLOWED)).round().astype(np.int64)
+        columns = [
+            np.asarray(sample.column(index), dtype=np.float64)[at] for index in range(features)
+        ]
+    except (IndexError, TypeError, ValueError):
+        return None
+    x = np.stack(columns, axis=1) if columns else np.zeros((at.size, 0))
+    return HeldOutMargins(x, target[at], strict=facts.library == "xgboost")

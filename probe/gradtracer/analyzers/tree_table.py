@@ -130,3 +130,20 @@ def reachable(table: TreeTable) -> TreeTable:
         right=np.where(right >= 0, place[right], -1),
         depth=table.depth[kept],
     )
+
+
+def joined(cover: Floats, means: Floats, at: Any, left: Any, right: Any) -> Any:
+    """Fill in cover `[..]` and means `[K, ..]` of the nodes `at` from their children: their gains.
+
+    The gain is the fall of the sum of squares that the split explains.
+    """
+    low, high = cover[left], cover[right]
+    cover[at] = total = low + high
+    share = high / np.maximum(total, np.finfo(np.float64).tiny)
+    fall = np.zeros(total.shape)
+    for mean in means:
+        below = mean[left]
+        step = mean[right] - below
+        mean[at] = below + share * step
+        fall += np.square(step, out=step)
+    return low * share * fall

@@ -14,7 +14,7 @@ from gradtracer.analyzers.tree_figures import TreeFigures, TreeTotals, measure
 from gradtracer.analyzers.tree_parameters import parameters_of
 from gradtracer.analyzers.tree_reading import ReadModel, library_of, read_model
 from gradtracer.analyzers.tree_report import tree_report
-from gradtracer.analyzers.tree_sample import sample_of
+from gradtracer.analyzers.tree_sample import last_sample, sample_of
 from gradtracer.diagnoses import trees as examiners
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.project import main_script, project_root
@@ -34,6 +34,7 @@ class TreeDynamicsTracker:
             `evals_result` of `xgb.train`, what `lgb.record_evaluation` filled.
         X: `[n, F]` examples, on which a leak is proven.
         y: `[n]` their targets.
+        held_out: `(X, y)` of the data set that `evals` tells of last, on which splits are judged.
 
     Raises:
         NothingToWatch: it is no such model, or not fitted.
@@ -47,6 +48,7 @@ class TreeDynamicsTracker:
         evals: Series | None = None,
         X: Any = None,
         y: Any = None,
+        held_out: tuple[Any, Any] | None = None,
         settings: Settings | None = None,
     ) -> None:
         names = None if feature_names is None else list(feature_names)
@@ -56,6 +58,7 @@ class TreeDynamicsTracker:
         self.name = type(model).__name__
         self.feature_names = self._read.names
         self._sample = sample_of(X, y) if X is not None and y is not None else None
+        self._held_out = last_sample(held_out)
         self._evals = recorded_metrics(model) if evals is None else evals
         self._settings = (
             load_settings(project_root(main_script())) if settings is None else settings
@@ -65,8 +68,6 @@ class TreeDynamicsTracker:
     def figures(self) -> TreeFigures:
         """Everything measured."""
         read = self._read
-        totals = TreeTotals()
-        totals.add(read.table, len(read.names))
         parameters, stops_early = parameters_of(self.model)
         facts = BoosterFacts(
             read.library,
@@ -74,7 +75,10 @@ class TreeDynamicsTracker:
             parameters=parameters,
             stops_early=stops_early,
             sample=self._sample,
+            held_out=self._held_out,
         )
+        totals = TreeTotals(facts)
+        totals.add(read.table, len(read.names))
         training, validation = choose(self._evals, last=read.library == "xgboost")
         return measure(
             self.name,

@@ -15,7 +15,7 @@ from gradtracer.analyzers.booster import Read, Snapshot
 from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer.analyzers.tree_parameters import parameters_of
 from gradtracer.analyzers.tree_reading import read_model
-from gradtracer.analyzers.tree_sample import sample_of
+from gradtracer.analyzers.tree_sample import last_sample, sample_of
 from gradtracer.callbacks.boosting import Boosting
 from gradtracer.callbacks.catboost_files import MetricFiles
 from gradtracer.callbacks.library_frames import GivenArguments, LibraryFrames
@@ -135,4 +135,5 @@ def _facts(model: Any, frames: LibraryFrames | GivenArguments) -> BoosterFacts:
         stops_early=stops_early or keeps_best,
         training="learn",
         sample=None if x is None or y is None else sample_of(x, y),
+        held_out=last_sample(frames.local("eval_set", "_fit")),
     )

@@ -9,7 +9,7 @@ from typing import Any, cast
 from gradtracer.analyzers import tree_lightgbm
 from gradtracer.analyzers.booster import Read, Snapshot
 from gradtracer.analyzers.booster_facts import BoosterFacts, Sample
-from gradtracer.analyzers.tree_sample import sample_of
+from gradtracer.analyzers.tree_sample import last_sample, sample_of
 from gradtracer.callbacks.boosting import Boosting
 from gradtracer.callbacks.library_frames import LibraryFrames
 from gradtracer.diagnoses.booster_parameters import canonical
@@ -119,6 +119,7 @@ def _facts(env: Any, frames: LibraryFrames) -> BoosterFacts:
         rescales="dart" in (env.params.get("boosting"), env.params.get("boosting_type")),
         training=getattr(env.model, "_train_data_name", None),
         sample=_sample(frames),
+        held_out=_held_out(frames),
     )
 
 
@@ -128,3 +129,12 @@ def _sample(frames: LibraryFrames) -> Sample | None:
         data = frames.local("train_set", "train", "cv")
         x, y = getattr(data, "data", None), getattr(data, "label", None)
     return None if x is None or y is None else sample_of(x, y)
+
+
+def _held_out(frames: LibraryFrames) -> Sample | None:
+    pairs = frames.local("eval_set", "fit")
+    if pairs is not None:
+        return last_sample(pairs)
+    given = frames.local("valid_sets", "train")
+    last = given[-1] if isinstance(given, list) and given else given
+    return last_sample((getattr(last, "data", None), getattr(last, "label", None)))

@@ -9,7 +9,7 @@ from gradtracer.analyzers.booster import Read
 from gradtracer.analyzers.booster_facts import BoosterFacts, Sample
 from gradtracer.analyzers.tree_parameters import xgboost_parameters
 from gradtracer.analyzers.tree_reading import xgboost_names
-from gradtracer.analyzers.tree_sample import matrix_sample, sample_of
+from gradtracer.analyzers.tree_sample import last_sample, matrix_sample, sample_of
 from gradtracer.callbacks.boosting import Boosting
 from gradtracer.callbacks.library_frames import LibraryFrames
 from gradtracer.diagnoses.booster_parameters import canonical
@@ -111,6 +111,7 @@ def _facts(model: Any, frames: LibraryFrames) -> BoosterFacts:
         rescales='"dart' in booster.save_config(),
         training=next((name for matrix, name in evals if matrix is data), None),
         sample=_sample(frames, data),
+        held_out=_held_out(frames, data, evals),
     )
 
 
@@ -119,3 +120,11 @@ def _sample(frames: LibraryFrames, matrix: Any) -> Sample | None:
     if x is not None and y is not None:
         return sample_of(x, y)
     return None if matrix is None else matrix_sample(matrix)
+
+
+def _held_out(frames: LibraryFrames, trained: Any, evals: Any) -> Sample | None:
+    given = frames.local("eval_set", "fit")
+    if given is not None:
+        return last_sample(given)
+    others = [matrix for matrix, _ in evals if matrix is not trained]
+    return matrix_sample(others[-1]) if others else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from gradtracer.analyzers.tree_figures import TreeFigures
 from gradtracer.diagnoses.booster_parameters import edit_parameter
 from gradtracer.diagnoses.finding import Finding, many, suppress
 from gradtracer.settings import Settings
-from gradtracer_schemas import Evidence
+from gradtracer_schemas import Evidence, FixOffer
 
 _LEVEL = 0.01
 _PATIENCE = 10
@@ -29,6 +31,7 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
     best, wasted = turn.best + 1, turn.n - 1 - turn.best
     patience = max(_PATIENCE, turn.high - turn.best)
     values = validation.values
+    fewer = _fewer_splits(figures)
     return Finding(
         type="OVERFITTING_ROUNDS",
         severity="warning",
@@ -41,7 +44,7 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
         action=(
             f"Stop early: early_stopping_rounds={patience}, which outlasts the noise of this "
             f"metric. Or train {best} rounds; or learn more slowly, with a smaller learning_rate "
-            "or shallower trees."
+            f"or shallower trees.{fewer.words}"
         ),
         expected_effect=(
             f"{validation.metric} of {values[turn.best]:.4g} instead of {values[-1]:.4g} on these "
@@ -69,12 +72,48 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
                 interval=(turn.low + 1, turn.high + 1),
                 test="rounds that cannot be told from the best",
             ),
+            *fewer.evidence,
         ],
         fixes=[
             edit_parameter(figures.facts, "early_stopping_rounds", patience, preferred=True),
             edit_parameter(figures.facts, "num_boost_round", best),
+            *fewer.fixes,
             suppress(),
         ],
+    )
+
+
+class _Fewer(NamedTuple):
+    """What is said of splits that do not hold up on the validation set."""
+
+    words: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    fixes: tuple[FixOffer, ...] = ()
+
+
+def _fewer_splits(figures: TreeFigures) -> _Fewer:
+    """Nothing where the splits hold up, or nobody can tell (statistics/held_out_splits.py)."""
+    found, validation = figures.simpler, figures.validation
+    if found is None or validation is None:
+        return _Fewer()
+    if found.depth is None or found.p_value > _LEVEL:
+        return _Fewer()
+    return _Fewer(
+        f" With the splits below depth {found.depth} taken back, the trees as they are lose "
+        f"{found.gain:.1%} less on {validation.data}.",
+        (
+            Evidence(
+                statistic="deep_splits_loss",
+                value=found.gain,
+                threshold=0.0,
+                comparison="above",
+                n=found.n,
+                interval=(found.gain - 1.96 * found.error, found.gain + 1.96 * found.error),
+                p_value=found.p_value,
+                test="paired over validation examples, one-sided, Bonferroni over depths",
+            ),
+        ),
+        (edit_parameter(figures.facts, "max_depth", found.depth),),
     )
 
 

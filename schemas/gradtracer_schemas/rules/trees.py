@@ -57,12 +57,17 @@ TREE_RULES = (
         looks_for=(
             "The rise of the validation metric from its best round to the last, against what the "
             "minimum of a driftless walk with the same noise gives (Lévy), and against 1 % of "
-            "what the metric had gained."
+            "what the metric had gained. Where validation examples are at hand as numbers, 500 of "
+            "them are followed down the trees, and the loss of the model cut at each depth is "
+            "compared with that of the whole, paired over examples."
         ),
         matters="The rounds after the turn fit noise, and the model that is kept holds them all.",
         remedies=(
             "`early_stopping_rounds`, as long as the noise of the metric asks for; fewer rounds; "
-            "a smaller `learning_rate` or shallower trees."
+            "a smaller `learning_rate`. Shallower trees (`max_depth`) are offered where the splits "
+            "below that depth make the validation loss worse. No constraint is offered: that a "
+            "response is monotone, or that features do not interact, is knowledge of the field, "
+            "which a fitted model does not show."
         ),
         silent_when=(
             "The library stops early or keeps the best round by itself; no validation set is "

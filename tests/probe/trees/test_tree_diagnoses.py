@@ -23,7 +23,7 @@ Types = Callable[[Any], set[str]]
 
 
 def totals(velocity: np.ndarray, gain: np.ndarray | None = None) -> TreeTotals:
-    made = TreeTotals()
+    made = TreeTotals(BoosterFacts("xgboost", "Booster"))
     made.velocity = velocity
     made.trees = velocity.size
     if gain is not None:

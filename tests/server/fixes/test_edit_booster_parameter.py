@@ -139,6 +139,12 @@ def test_an_estimators_parameter_is_edited_where_it_was_built(
          "model = CatBoostRegressor(depth=4, rsm=0.1)"),
         (f"model = XGBRegressor()\n{FIT}\n", FIT, "xgboost", "min_split_gain",
          "model = XGBRegressor(gamma=0.1)"),
+        (f"model = XGBRegressor()\n{FIT}\n", FIT, "xgboost", "max_depth",
+         "model = XGBRegressor(max_depth=0.1)"),
+        (f"model = CatBoostRegressor()\n{FIT}\n", FIT, "catboost", "max_depth",
+         "model = CatBoostRegressor(depth=0.1)"),
+        (f"params = {{'a': 1}}\n{TRAIN}", CALL, "lightgbm", "max_depth",
+         "params = {'a': 1, 'max_depth': 0.1}"),
     ],
 )  # fmt: skip
 def test_a_parameter_that_is_absent_is_added_under_the_librarys_name(
@@ -205,3 +211,22 @@ def test_a_finding_is_addressed_once_the_text_says_something_else_than_the_run_h
     )
     diagnosis = bench.diagnosis([bench.frame(path, CALL)], fixes=[offer])
     assert addressed(FixContext(diagnosis, None, bench.frames)) is done
+
+
+DEPTHS = [
+    (f"params = {{'max_depth': 6}}\n{TRAIN}", CALL),
+    (f"params = dict(depth=6)\n{TRAIN}", CALL),
+    (f"DEPTH = 6\nbase = {{'max_depth': DEPTH}}\nparams = {{**base, 'eta': 0.1}}\n{TRAIN}", CALL),
+    (f"params = {{}}\nparams['max_depth'] = 6\n{TRAIN}", CALL),
+    (f"model = XGBRegressor(max_depth=6)\n{FIT}\n", FIT),
+    (f"kw = {{'max_depth': 6}}\nmodel = LGBMClassifier(**kw)\n{FIT}\n", FIT),
+    (f"model = CatBoostRegressor(depth=6)\n{FIT}\n", FIT),
+    ("a.add_argument('--depth', default=6)\nm = CatBoostRegressor(depth=args.depth)\nm.fit(X)\n",
+     "m.fit(X)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "call"), DEPTHS)
+def test_the_depth_is_edited_where_it_stands(bench: Bench, text: str, call: str) -> None:
+    fix = propose(bench, text, call=call, parameter="max_depth", value=3, measured=6)
+    assert bench.make(fix) == {"a.py": text.replace("6", "3")}
