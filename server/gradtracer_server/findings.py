@@ -153,7 +153,11 @@ def _place(
         return _in_a_cell(frame, run, documents)
     root = run.started.root if run.started else str(run.root)
     path = workspace.resolve_file(frame.file, root, run.root)
-    return _in_text(frame, path, run, documents) if path is not None else None
+    if path is not None:
+        return _in_text(frame, path, run, documents)
+    # A frame further out is no place for what stood in a file that was deleted.
+    lost = workspace.lost_file(frame.file, root, run.root)
+    return None if lost is None else FrameAnchor(frame, lost, SourceText.parse(""), gone(frame))
 
 
 def _in_text(frame: SourceFrame, path: Path, run: Run, documents: Documents) -> FrameAnchor | None:

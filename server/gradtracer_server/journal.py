@@ -15,7 +15,7 @@ from gradtracer_schemas import MAX_FRAME_BYTES, Event, FrameError, UnknownKind, 
 from gradtracer_server.exceptions import JournalUnreadable
 
 JOURNAL_NAME = "events.jsonl"
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
 _HEAD_BYTES = 256
 _PEEK_BYTES = 1 << 16
 # A pipe without a writer would block the open, and a link may lead out of the run's folder.
@@ -65,7 +65,7 @@ class JournalReader:
         return [record for batch in self.batches() for record in batch]
 
     def batches(self) -> Iterator[list[Record]]:
-        """As `read_new`, a mebibyte of journal at a time."""
+        """As `read_new`, a piece of the journal at a time: its events take many times its bytes."""
         descriptor = open_regular(self.path)
         try:
             self._start_over_if_replaced(descriptor)

@@ -17,6 +17,7 @@ from gradtracer_server.exceptions import SettingsError
 from gradtracer_server.failures import Failure, failures
 from gradtracer_server.findings import Finding, FrameAnchor, find, resolve_site
 from gradtracer_server.layer_map import LayerMap, PlacedLayer
+from gradtracer_server.moved import follow_moves
 from gradtracer_server.pulse import Pulse
 from gradtracer_server.runbook import shown_runs
 from gradtracer_server.runs import Run
@@ -50,6 +51,7 @@ class Session:
         self.layers = LayerMap(self.documents, self.workspace)
         self._renewed = renewed
         self._texts_changed = True
+        self._files_changed = True
         self._judged: list[Diagnosis] = []
         self._ended: list[Path] = []
         self._stamps: dict[Path, _FileStamp] = {}
@@ -96,6 +98,11 @@ class Session:
         """A document was opened, edited, saved or closed."""
         self._texts_changed = True
         self.pulse.ring_by_hand()
+
+    def files_changed(self) -> None:
+        """Something other than the editor wrote, moved or deleted files."""
+        self._files_changed = True
+        self.texts_changed()
 
     def finding(self, diagnosis_id: str) -> Finding | None:
         """The finding of an id that a client handed back."""
@@ -155,7 +162,12 @@ class Session:
             return
         judged = [each for run in self.runs for each in run.diagnoses.values()]
         stamps = {path: _stamp(path) for path in self._stamps}
-        moved = self._texts_changed or stamps != self._stamps
+        self._files_changed |= stamps != self._stamps
+        if self._files_changed:
+            self._files_changed = False
+            self._texts_changed = True
+            follow_moves(self.runs, self.documents, self.workspace)
+        moved = self._texts_changed
         ended = [run.folder for run in self.runs if run.ended is not None]
         judged_anew = [id(each) for each in judged] != [id(each) for each in self._judged]
         if moved or judged_anew or ended != self._ended:
@@ -190,6 +202,10 @@ class _Renewal(Workspace):
         if asked not in self._found:
             self._found[asked] = self._workspace.resolve_file(*asked)
         return self._found[asked]
+
+    def lost_file(self, file: str, run_root: str, runs_folder_root: Path) -> Path | None:
+        """As the workspace does it, which knows of renames."""
+        return self._workspace.lost_file(file, run_root, runs_folder_root)
 
 
 def _stamp(path: Path) -> _FileStamp:

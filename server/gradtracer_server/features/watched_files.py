@@ -41,7 +41,7 @@ def did_change_watched_files(
     """Look at the runs and the texts again."""
     if ls.session is not None:
         ls.session.watcher.wake()
-        ls.session.texts_changed()
+        ls.session.files_changed()
 
 
 def _log_refusal(answer: Future[Any]) -> None:

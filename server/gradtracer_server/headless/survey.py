@@ -21,6 +21,7 @@ from gradtracer_server.fixes.application import (
 from gradtracer_server.fixes.registry import propose
 from gradtracer_server.headless.notebooks import notebooks
 from gradtracer_server.headless.paths import run_book
+from gradtracer_server.moved import follow_moves
 from gradtracer_server.runbook import RunBook
 from gradtracer_server.runs import Run
 from gradtracer_server.settings import load_settings
@@ -124,6 +125,7 @@ def survey(paths: Sequence[Path], *, attach: bool = False) -> Survey:
     if _of_cells(book.shown()):
         for path, content in notebooks(workspace.roots):
             documents.take(path, content)
+    follow_moves(book.shown(), documents, workspace)
     settings, complaints = load_settings(dict.fromkeys([*folders, *holders]))
     seen = Survey(
         folders,

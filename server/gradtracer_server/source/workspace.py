@@ -29,8 +29,21 @@ class Workspace:
         below `runs_folder_root`, which holds it now: the tree may have moved. A path that leads
         out of the workspace, by `..` or by a link, is not followed: nothing there is touched.
         """
-        if not file or "\0" in file or not Path(file).is_absolute():
+        candidates = self._candidates(file, run_root, runs_folder_root)
+        return next((found for each in candidates if (found := self._inside(each))), None)
+
+    def lost_file(self, file: str, run_root: str, runs_folder_root: Path) -> Path | None:
+        """Where the workspace should have a file that a run recorded, and has none."""
+        candidates = self._candidates(file, run_root, runs_folder_root)
+        inside = [each for each in candidates if self._named_inside(each)]
+        try:
+            return None if not inside or any(map(os.path.lexists, inside)) else inside[-1]
+        except ValueError:
             return None
+
+    def _candidates(self, file: str, run_root: str, runs_folder_root: Path) -> list[Path]:
+        if not file or "\0" in file or not Path(file).is_absolute():
+            return []
         recorded = Path(os.path.normpath(file))
         candidates = [recorded]
         base = Path(os.path.normpath(run_root))
@@ -39,7 +52,10 @@ class Workspace:
             candidates.append(holder / recorded.relative_to(base))
         if self._renamed:
             candidates = [self._now(Path(os.path.realpath(each))) for each in candidates]
-        return next((found for each in candidates if (found := self._inside(each))), None)
+        return candidates
+
+    def _named_inside(self, path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in (*self.roots, *self._real))
 
     def _now(self, path: Path) -> Path:
         """A path under the name that it was last given."""
@@ -50,7 +66,7 @@ class Workspace:
 
     def _inside(self, candidate: Path) -> Path | None:
         # By its name alone first: even to ask about a path outside would touch it.
-        if not any(candidate.is_relative_to(root) for root in (*self.roots, *self._real)):
+        if not self._named_inside(candidate):
             return None
         try:
             real = Path(os.path.realpath(candidate))

@@ -177,6 +177,44 @@ async def test_a_file_that_was_renamed_keeps_its_diagnostic_under_its_new_name(
     assert editor.at(script, found.range) == TABLE
 
 
+@pytest.mark.parametrize("when", ["before the start", "told", "found by the poll"])
+async def test_a_file_that_git_moved_keeps_its_diagnostic(
+    editor: Editor, project: RunFactory, when: str
+) -> None:
+    old, new = project.script, project.root / "nets" / "model.py"
+    new.parent.mkdir()
+    project.finished()
+    if when == "before the start":
+        old.rename(new)
+        await editor.start(project.root)
+    else:
+        await editor.start(project.root)
+        await editor.codes(old, "ZOMBIE_EMBEDDINGS")
+        old.rename(new)
+    if when == "told":
+        kinds = types.FileChangeType
+        events = [(old, kinds.Deleted), (new, kinds.Created)]
+        changes = [types.FileEvent(uri=path.as_uri(), type=kind) for path, kind in events]
+        editor.client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams(changes))
+    [found] = await editor.codes(new, "ZOMBIE_EMBEDDINGS")
+    await editor.codes(old)
+    editor.open(new)
+    assert editor.at(new, found.range) == TABLE
+
+
+async def test_a_file_that_was_deleted_takes_its_diagnostic_with_it(
+    editor: Editor, project: RunFactory
+) -> None:
+    project.finished()
+    await editor.start(project.root)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+    content = project.script.read_bytes()
+    project.script.unlink()
+    await editor.codes(project.script)
+    project.script.write_bytes(content)
+    await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
+
+
 async def test_the_client_is_asked_to_tell_of_renamed_files(
     editor: Editor, project: RunFactory
 ) -> None:
