@@ -242,6 +242,19 @@ def test(model: nn.Module, task: Task) -> Tensor:
     return ndcg(model, task, task.test, task.seen | task.validation)
 
 
+def held_out_loss(model: nn.Module, task: Task) -> Tensor:
+    """Cross-entropy of the films of the validation among all that were not met in training.
+
+    What NDCG is bounded by (Bruch et al., ICTIR 2019), and smooth.
+    """
+    scores = model.score_all(task).masked_fill(task.seen, -torch.inf)
+    scores = torch.cat([torch.full_like(scores[:, :1], -torch.inf), scores[:, 1:]], dim=1)
+    users = task.validation.any(dim=1)
+    found = task.validation[users]
+    of_each = scores[users].log_softmax(1).masked_fill(~found, 0.0).sum(1) / found.sum(1)
+    return -of_each.mean()
+
+
 def batches(model: nn.Module, task: Task, size: int) -> list[Tensor]:
     """One epoch, shuffled: pairs, or whole sequences for the sequence model."""
     if isinstance(model, Sequential):

@@ -474,7 +474,7 @@ export interface LayerRecipe {
   readonly bytes_before?: number | null;
   /** Bytes of what takes their place. */
   readonly bytes_after?: number | null;
-  /** Expected rise of the training loss by this change, from the second-order terms. */
+  /** Expected rise of the loss by this change; negative: it is expected to fall. */
   readonly predicted_damage?: number | null;
   /** Share of the quality lost when this layer alone is changed, measured; negative: gained. */
   readonly measured_damage?: number | null;
@@ -490,7 +490,7 @@ export interface RecipePoint {
   readonly bytes: number;
   /** The metric with all of it applied; null: not measured. */
   readonly quality?: number | null;
-  /** Expected rise of the training loss, summed over layers. */
+  /** Expected rise of the loss, summed over layers. */
   readonly predicted_damage?: number | null;
   /** Share of the quality lost with all of it applied; null: not measured. */
   readonly measured_damage?: number | null;

@@ -84,7 +84,7 @@ class LayerRecipe(msgspec.Struct, frozen=True, kw_only=True):
     bytes_after: Count | None = None
     """Bytes of what takes their place."""
     predicted_damage: float | None = None
-    """Expected rise of the training loss by this change, from the second-order terms."""
+    """Expected rise of the loss by this change; negative: it is expected to fall."""
     measured_damage: float | None = None
     """Share of the quality lost when this layer alone is changed, measured; negative: gained."""
 
@@ -107,7 +107,7 @@ class RecipePoint(msgspec.Struct, frozen=True, kw_only=True):
     quality: float | None = None
     """The metric with all of it applied; null: not measured."""
     predicted_damage: float | None = None
-    """Expected rise of the training loss, summed over layers."""
+    """Expected rise of the loss, summed over layers."""
     measured_damage: float | None = None
     """Share of the quality lost with all of it applied; null: not measured."""
     layers: dict[str, LayerRecipe | None] = {}

@@ -73,7 +73,7 @@ def main(seeds: int) -> None:
     task = recommenders.load_task()
     print(f"data: {task.source}; full-rank NDCG@10, {seeds} seeds, change with 95 % intervals")
     names = list(recommenders.TUNED)
-    results = validate_compression.run(task, names, seeds, CACHE)
+    results = validate_compression.run(task, names, range(seeds), CACHE)
     print(validate_compression.table(results))
     print(beside_the_original(names))
 

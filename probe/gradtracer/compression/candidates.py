@@ -1,7 +1,8 @@
 """What could be done to each layer, with its bytes and the damage to be expected.
 
-A unit is what must be decided together: a layer, or the tables that meet in a dot product. Of a
-unit's candidates only those stay that no other beats in both bytes and damage.
+A unit is what must be decided together: a layer, the tables that meet in a dot product, or linear
+layers that feed each other. Of a unit's candidates only those stay that none of no more bytes beats
+in both damage and disturbance: a predicted gain is not relied upon.
 
 Longer than most modules, as it holds every kind of candidate: they are compared with each other.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,13 @@ from torch import Tensor, nn
 
 from gradtracer.compression.factorisation import gram, joint_maps, low_rank_energy, table_map
 from gradtracer.compression.formats import bytes_stored
+from gradtracer.compression.layers import Layer, layers_of
+from gradtracer.compression.loss_rise import LossRise, Rise
+from gradtracer.compression.pruning import UNIT_SHARES, kept_units, taken_out, unit_saliency
 from gradtracer.compression.row_format import stored_as
 from gradtracer.compression.row_set import pack_rows, unpack_rows
-from gradtracer.compression.sensitivity import Sensitivity, along, sample_rows
+from gradtracer.compression.sensitivity import Sensitivity, sample_rows
+from gradtracer.compression.units import Candidate, Unit, as_it_is, both, unbeaten, unit_of
 from gradtracer_schemas import Factor, LayerRecipe, Quantization, RowSet, Tier
 
 _Mask = NDArray[np.bool_]
@@ -36,7 +40,7 @@ _TIERS: tuple[tuple[float, Quantization, Quantization], ...] = (
 )
 """Share of the look-ups that the hot rows have, their format, and that of the others."""
 _INTEGERS: tuple[Quantization, ...] = ("INT8", "INT4")
-"""Formats of narrowed tables."""
+"""Formats of narrowed tables, and of layers that lose units."""
 _PAIRS: tuple[tuple[Quantization, Quantization], ...] = (
     ("INT8", "INT8"),
     ("INT8", "INT4"),
@@ -49,64 +53,6 @@ _LOW_RANK_ENERGY = 0.9
 """A linear layer is of low rank where that many columns hold this share of its energy."""
 
 
-class Candidate(NamedTuple):
-    """One thing to do to a unit."""
-
-    layers: dict[str, LayerRecipe]
-    bytes: int
-    damage: float
-    """Predicted; 0 for no change."""
-
-
-class Unit(NamedTuple):
-    """What must be decided together."""
-
-    layers: tuple[str, ...]
-    candidates: list[Candidate]
-    """From small to large, the last one no change."""
-
-
-class Layer(NamedTuple):
-    """A layer that can be packed."""
-
-    name: str
-    module: nn.Module
-    weight: Tensor
-    bias: int
-    """Numbers in its bias."""
-    aliases: tuple[str, ...]
-    """Other layers that have the same weight."""
-    reason: str
-    """Why nothing can be done, or empty."""
-
-    @property
-    def bytes_before(self) -> int:
-        """Bytes of weight and bias."""
-        return (self.weight.numel() + self.bias) * self.weight.element_size()
-
-
-def layers_of(model: nn.Module) -> list[Layer]:
-    """Every embedding, bag and linear layer, those of a shared weight once."""
-    found: dict[int, Layer] = {}
-    for name, module in model.named_modules():
-        if not isinstance(module, nn.Embedding | nn.EmbeddingBag | nn.Linear):
-            continue
-        weight = module.weight
-        held = found.get(id(weight))
-        if held is not None:
-            found[id(weight)] = held._replace(aliases=(*held.aliases, name))
-            continue
-        bias = getattr(module, "bias", None)
-        reason = ""
-        if not bool(torch.isfinite(weight).all()):
-            reason = "Left as it is: it holds NaN or infinity."
-        elif not weight.is_floating_point() or weight.numel() == 0:
-            reason = "Left as it is: it holds no floats."
-        numbers = 0 if bias is None else bias.numel()
-        found[id(weight)] = Layer(name, module, weight.detach(), numbers, (), reason)
-    return list(found.values())
-
-
 class CandidateMaker:
     """Makes the units of a model."""
 
@@ -117,8 +63,8 @@ class CandidateMaker:
         *,
         measures: bool,
         meets: Sequence[tuple[str, str]] = (),
+        chains: Sequence[Sequence[str]] = (),
     ) -> None:
-        self._model = model
         self._sensitivity = sensitivity
         self._measures = measures
         """The metric will be measured: formats that need it are offered."""
@@ -131,23 +77,31 @@ class CandidateMaker:
                 self._partners.setdefault(one, []).append(other)
                 self._partners.setdefault(other, []).append(one)
         self._by_name = by_name
+        self._chains = {chain[0]: [by_name[name] for name in chain] for chain in chains}
+        loss = sensitivity.loss
+        self._rise = None if loss is None else LossRise(model, loss)
 
     def units(self) -> list[Unit]:
         """Every unit with its candidates; layers that nothing can be done to are none."""
         units: list[Unit] = []
-        done: set[str] = set()
+        done = {layer.name for chain in self._chains.values() for layer in chain[1:]}
         for layer in self.layers:
             if layer.reason or layer.name in done:
+                continue
+            chain = self._chains.get(layer.name)
+            if chain is not None:
+                done |= {each.name for each in chain}
+                units.append(unit_of(tuple(chain), self._chain(chain)))
                 continue
             partners = self._partners.get(layer.name, [])
             if len(partners) == 1 and self._partners[partners[0]] == [layer.name]:
                 other = self._by_name[partners[0]]
                 done |= {layer.name, other.name}
-                units.append(_unit((layer, other), self._pair(layer, other)))
+                units.append(unit_of((layer, other), self._pair(layer, other)))
             elif isinstance(layer.module, nn.Linear):
-                units.append(_unit((layer,), self._linear(layer)))
+                units.append(unit_of((layer,), self._linear(layer)))
             else:
-                units.append(_unit((layer,), self._table(layer)))
+                units.append(unit_of((layer,), self._table(layer)))
         return units
 
     def _linear(self, layer: Layer) -> Iterable[Candidate]:
@@ -165,6 +119,32 @@ class CandidateMaker:
                 entry = LayerRecipe(quantization=quantization, low_rank=rank)
                 yield self._candidate({layer.name: (entry, product - layer.weight)}, (layer,))
 
+    def _chain(self, chain: list[Layer]) -> Iterable[Candidate]:
+        """Each layer on its own; units taken out between two of them, and between all."""
+        together = [Candidate({}, 0, 0.0, 0.0)]
+        for layer in chain:
+            alone = unbeaten([*self._linear(layer), as_it_is([layer])])
+            together = unbeaten(
+                both(one, other) for one, other in itertools.product(together, alone)
+            )
+        yield from together
+        saliency = [
+            unit_saliency(one, other, self._sensitivity) for one, other in itertools.pairwise(chain)
+        ]
+        widths = range(len(saliency))
+        together = [tuple(widths), *((at,) for at in widths)]
+        for chosen, share in itertools.product(dict.fromkeys(together), UNIT_SHARES):
+            kept = [kept_units(saliency[at], share) if at in chosen else None for at in widths]
+            for quantization in _INTEGERS:
+                changes = taken_out(chain, kept, quantization)
+                yield self._candidate(
+                    {
+                        name: (entry, _at(change, self._rows(self._by_name[name])))
+                        for name, (entry, change) in changes.items()
+                    },
+                    chain,
+                )
+
     def _table(self, layer: Layer) -> Iterable[Candidate]:
         dropped = self._never_looked_up(layer)
         for base in self._bases(layer, dropped):
@@ -178,6 +158,8 @@ class CandidateMaker:
             kept = torch.from_numpy(~dropped).to(layer.weight.device)
         moments = gram(layer.weight, kept)
         for rank in _ranks(layer.weight.shape[1])[1:]:
+            if rank > len(layer.weight):
+                continue
             A = table_map(moments, rank).to(layer.weight.dtype)
             narrow = _at(layer.weight, rows) @ A
             for quantization in _INTEGERS:
@@ -194,16 +176,14 @@ class CandidateMaker:
             for layer, dropped in zip((one, other), gone, strict=True)
         ]
         for left, right in itertools.product(*plain):
-            yield Candidate(
-                left.layers | right.layers, left.bytes + right.bytes, left.damage + right.damage
-            )
+            yield both(left, right)
         weights = [layer.weight for layer in (one, other)]
         sampled = [self._rows(layer) for layer in (one, other)]
         grams = [
             gram(weight, None if drop is None else torch.from_numpy(~drop).to(weight.device))
             for weight, drop in zip(weights, gone, strict=True)
         ]
-        for rank in _ranks(min(weight.shape[1] for weight in weights)):
+        for rank in _ranks(min(size for weight in weights for size in weight.shape)):
             maps = [A.float() for A in joint_maps(grams, [[1], [0]], rank)]
             rows = [_at(w, r).float() for w, r in zip(weights, sampled, strict=True)]
             narrow = [w @ A for w, A in zip(rows, maps, strict=True)]
@@ -268,30 +248,32 @@ class CandidateMaker:
         self, changes: Mapping[str, tuple[LayerRecipe, Tensor]], layers: Sequence[Layer]
     ) -> Candidate:
         size, entries = 0, dict[str, LayerRecipe]()
+        damage = disturbance = 0.0
         for layer in layers:
-            entry, _ = changes[layer.name]
+            entry, change = changes[layer.name]
             rows, columns = layer.weight.shape
             after = bytes_stored(entry, rows, columns, layer.bias)
             size += after
+            rise = self._rises(layer, change)
+            damage += rise.whole
+            disturbance += max(0.0, rise.even)
             made = _replace(
                 entry,
                 prune_ratio=_pruned(entry, len(layer.weight)),
                 shape=list(layer.weight.shape),
                 bytes_before=layer.bytes_before,
                 bytes_after=after,
-                predicted_damage=self._damage(layer, changes[layer.name][1]),
+                predicted_damage=rise.whole,
             )
             entries |= dict.fromkeys((layer.name, *layer.aliases), made)
-        named = [entries[layer.name].predicted_damage or 0.0 for layer in layers]
-        return Candidate(entries, size, sum(named))
+        return Candidate(entries, size, damage, disturbance)
 
-    def _damage(self, layer: Layer, change: Tensor) -> float:
-        rows, loss = self._rows(layer), self._sensitivity.loss
-        if loss is not None and rows is None:
-            bent = along(self._model, loss, [(layer.name, change)])
-            if bent is not None:
-                return max(0.0, bent)
-        return self._sensitivity.damage(layer.name, layer.weight, change, rows)
+    def _rises(self, layer: Layer, change: Tensor) -> Rise:
+        rows = self._rows(layer)
+        if self._rise is not None and rows is None:
+            return self._rise.along([(layer.name, change)])
+        damage = self._sensitivity.damage(layer.name, layer.weight, change, rows)
+        return Rise(0.0, damage)
 
     def _rows(self, layer: Layer) -> Tensor | None:
         """A sample of a large table's rows, drawn by what the loss minds of them."""
@@ -310,32 +292,6 @@ class CandidateMaker:
         dropped = look_ups == 0
         worth = dropped.sum() * layer.weight.shape[1] / 2 > len(dropped) / 8
         return dropped if worth else None
-
-
-def as_it_is(layers: Sequence[Layer]) -> Candidate:
-    """No change."""
-    entries: dict[str, LayerRecipe] = {}
-    for layer in layers:
-        entry = LayerRecipe(
-            reason=layer.reason,
-            shape=list(layer.weight.shape),
-            bytes_before=layer.bytes_before,
-            bytes_after=layer.bytes_before,
-            predicted_damage=0.0,
-        )
-        entries |= dict.fromkeys((layer.name, *layer.aliases), entry)
-    return Candidate(entries, sum(layer.bytes_before for layer in layers), 0.0)
-
-
-def _unit(layers: tuple[Layer, ...], candidates: Iterable[Candidate]) -> Unit:
-    untouched = as_it_is(layers)
-    kept: list[Candidate] = []
-    smaller = [each for each in candidates if each.bytes < untouched.bytes]
-    for candidate in sorted(smaller, key=lambda each: (each.bytes, each.damage)):
-        if not kept or candidate.damage < kept[-1].damage:
-            kept.append(candidate)
-    names = tuple(layer.name for layer in layers)
-    return Unit(names, [*kept, untouched])
 
 
 def _ranks(width: int) -> list[int]:
@@ -359,6 +315,8 @@ def _without(entry: LayerRecipe, dropped: NDArray[np.bool_]) -> LayerRecipe:
 
 
 def _pruned(entry: LayerRecipe, rows: int) -> float:
+    if entry.kept_units is not None:
+        return 1 - entry.kept_units.count / rows
     return entry.dropped.count / rows if entry.dropped is not None and rows else 0.0
 
 

@@ -22,7 +22,7 @@ from gradtracer.compression.application import as_recipe, compress
 from gradtracer.compression.compressed_file import built_by, imported, save_compressed
 from gradtracer.compression.quality import values_of
 from gradtracer.exceptions import GradTracerError, UsageError
-from gradtracer_schemas import CheckpointRequest, CheckpointResult, Recipe
+from gradtracer_schemas import CheckpointRequest, CheckpointResult, LayerRecipe, Recipe
 
 _HOLDERS = ("state_dict", "model_state_dict", "model")
 """Names under which a checkpoint of several things has the weights."""
@@ -116,13 +116,26 @@ def only(recipe: Recipe, layers: list[str]) -> Recipe:
         raise UsageError(f"expected layers of the recipe ({known}), got {', '.join(unknown)}")
     kept = {name: recipe.layers[name] for name in layers}
     for name, entry in kept.items():
-        partners = entry.factor.partners if entry and entry.factor else []
-        apart = [each for each in partners if each not in kept]
+        apart = [each for each in _together_with(recipe, entry) if each not in kept]
         if apart:
             raise UsageError(
                 f"{name} is narrowed together with {', '.join(apart)}: name both, or neither"
             )
     return msgspec.structs.replace(recipe, layers=kept)
+
+
+def _together_with(recipe: Recipe, entry: LayerRecipe | None) -> list[str]:
+    """Layers whose shapes an entry's must fit."""
+    if entry is None:
+        return []
+    found = list(entry.factor.partners) if entry.factor else []
+    for name, other in recipe.layers.items():
+        if other is None or other is entry:
+            continue
+        feeds = entry.kept_units is not None and other.kept_inputs == entry.kept_units
+        reads = entry.kept_inputs is not None and other.kept_units == entry.kept_inputs
+        found += [name] if feeds or reads else []
+    return found
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], path: Path, factory: str) -> None:

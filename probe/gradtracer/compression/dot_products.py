@@ -15,11 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gradtracer.compression.candidates import layers_of
-from gradtracer.compression.quality import Evaluate, values_of
+from gradtracer.compression.layers import layers_of
+from gradtracer.compression.quality import Evaluate, same, values_of
 
-_SAME = 1e-3
-"""Mean difference, as a share of the mean, that rounding may make: it reorders near ties."""
 _MOST_PAIRS = 28
 
 
@@ -69,10 +67,7 @@ def _same(
         for name, A in maps.items():
             weight = changed.get_parameter(f"{name}.weight")
             weight.copy_((weight.double() @ A.to(weight.device)).to(weight.dtype))
-    after = values_of(evaluate, changed)
-    if after.shape != before.shape:
-        return False
-    return bool(np.abs(after - before).mean() <= _SAME * np.abs(before).mean())
+    return same(before, values_of(evaluate, changed))
 
 
 def _stretch(width: int) -> Tensor:

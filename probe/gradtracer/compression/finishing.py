@@ -8,8 +8,7 @@ BinaryConnect, NeurIPS 2015). What is kept is the average over the last steps (P
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -17,10 +16,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradtracer.compression.formats import read_back
+from gradtracer.compression.loss_rise import Loss
 from gradtracer.compression.quality import Evaluate, Ratio, compare, values_of
 from gradtracer.compression.recipe_file import layer_recipe
-from gradtracer.compression.sensitivity import Loss
-from gradtracer.compression.simulation import packable_weights, simulated
+from gradtracer.compression.simulation import packable_weights, shifted, simulated
 from gradtracer.compression.structure import narrow
 from gradtracer.exceptions import UsageError
 from gradtracer_schemas import Recipe
@@ -106,7 +105,7 @@ def _train(
         if step % _REFRESH == 0:
             shifts = _shifts(model, storage)
         optimizer.zero_grad()
-        with _shifted(shifts):
+        with shifted(shifts):
             value = loss(model)
             if not value.requires_grad:
                 raise UsageError("loss: expected one with a gradient, got a number without")
@@ -131,16 +130,3 @@ def _shifts(model: nn.Module, storage: Recipe) -> list[tuple[Tensor, Tensor]]:
             moved = read_back(weight, entry, f"layers.{name}") - weight.detach()
             found[id(weight)] = (weight, moved)
     return list(found.values())
-
-
-@contextlib.contextmanager
-def _shifted(shifts: list[tuple[Tensor, Tensor]]) -> Generator[None]:
-    """The weights rounded within, and exactly as they were afterwards."""
-    held = [weight.data for weight, _ in shifts]
-    try:
-        for weight, moved in shifts:
-            weight.data = weight.data + moved
-        yield
-    finally:
-        for (weight, _), data in zip(shifts, held, strict=True):
-            weight.data = data

@@ -23,6 +23,11 @@ def bytes_stored(entry: LayerRecipe, rows: int, columns: int, bias: int = 0) -> 
         rank = entry.low_rank
         inner = rank * row_bytes(entry.quantization, columns)
         return inner + rows * row_bytes(entry.quantization, rank) + 4 * bias
+    if entry.kept_units is not None:
+        bias = entry.kept_units.count if bias else 0
+        rows = entry.kept_units.count
+    if entry.kept_inputs is not None:
+        columns = entry.kept_inputs.count
     width, beside = columns, 4 * bias
     if entry.factor is not None:
         width = entry.factor.rank

@@ -19,6 +19,8 @@ from gradtracer.exceptions import UsageError
 Evaluate = Callable[[nn.Module], Any]
 """Larger is better: a number, or an array or tensor `[n]` with one value a user."""
 _DRAWS = 2000
+_SAME = 1e-3
+"""Mean difference, as a share of the mean, that rounding may make: it reorders near ties."""
 
 
 class Ratio(NamedTuple):
@@ -63,6 +65,13 @@ def values_of(evaluate: Evaluate, model: nn.Module) -> NDArray[np.float64]:
     if not len(values) or not np.isfinite(values).all():
         raise UsageError("evaluate: expected finite values, got none or NaN")
     return values
+
+
+def same(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
+    """Whether two models' values, one a user, differ by rounding alone."""
+    if after.shape != before.shape:
+        return False
+    return bool(np.abs(after - before).mean() <= _SAME * np.abs(before).mean())
 
 
 def compare(before: NDArray[np.float64], after: NDArray[np.float64], confidence: float) -> Ratio:

@@ -14,31 +14,32 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 from torch import nn
 
 from gradtracer.analyzers.embedding import EmbeddingTracker
 from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.compression.announcing import Announcer
-from gradtracer.compression.candidates import (
-    Candidate,
-    CandidateMaker,
-    Unit,
-    as_it_is,
-)
-from gradtracer.compression.dot_products import dot_products
+from gradtracer.compression.candidates import CandidateMaker
+from gradtracer.compression.couplings import couplings
+from gradtracer.compression.loss_rise import Loss
 from gradtracer.compression.quality import Evaluate, Ratio, compare, values_of
 from gradtracer.compression.recipe_file import RECIPE_NAME, write_recipe
-from gradtracer.compression.sensitivity import Loss, Sensitivity, calibrate, of_trackers
-from gradtracer.compression.shortlist import Measured, estimated, measure
+from gradtracer.compression.sensitivity import Sensitivity, Source, calibrate, of_trackers
+from gradtracer.compression.shortlist import Estimate, Measured, estimated, measure
 from gradtracer.compression.simulation import simulated
 from gradtracer.compression.solver import Choice, front, least_damage
+from gradtracer.compression.step import Step, step_of
+from gradtracer.compression.units import Candidate, Unit, as_it_is
 from gradtracer.compression.wording import reason_for
 from gradtracer.exceptions import UsageError
 from gradtracer.run import Run
-from gradtracer_schemas import LayerRecipe, Recipe, RecipePoint
+from gradtracer_schemas import LayerRecipe, Recipe
 
 _LADDER = 16
 """Recipes for the whole that are measured at most."""
+_LEAST_SLACK = 1e-3
+"""What a floor of 1 is taken to leave, as a share of the quality."""
 
 
 class RecipeGenerator:
@@ -57,14 +58,16 @@ class RecipeGenerator:
             neither trained the model nor chose when to stop it. None: damage is predicted only.
         floor: Least quality that may be left, as a share of what it is now.
         model: Needed where `source` is a tracker of a table whose model nobody watches.
-        loss: Takes the model and returns its training loss on a batch: damage is then predicted
-            by Hessian-vector products.
+        loss: Takes the model and returns a smooth loss, to predict damage by how it rises. Best one
+            that stands for the metric on the examples of `evaluate`, e.g. the cross-entropy of the
+            held-out items among all; the training loss on a batch tells less.
         look_ups: How often each row of a table was looked up, by the table's path `[N]`; those
             that a tracker counted need not be given.
         dot_products: Pairs of tables that the model uses in dot products with each other and in
             nothing else; None: found by trying, where `evaluate` or `loss` is given.
-        max_bytes: Most bytes of the saved weights; without `evaluate`, None stands for what all
-            of it would take in INT8.
+        max_bytes: Most bytes of the saved weights, before the floor: of what fits, the recipe that
+            leaves most quality among users who were not asked. None: the smallest that holds the
+            floor; without `evaluate`, what all of it would take in INT8.
         confidence: That the floor also holds among as many users who were not asked.
         metric: Its name, for people.
         measurements: How often `evaluate` may be called for candidates.
@@ -102,6 +105,8 @@ class RecipeGenerator:
         """What `generate` found."""
         self.shortlist: list[Measured] = []
         """Candidates that were measured, one unit changed at a time."""
+        self.tried: list[Candidate] = []
+        """All whose damage was predicted, measured or not."""
         self._trackers = source.trackers if isinstance(source, Run) else [source]
         self._loss = loss
         self._look_ups = {name: np.asarray(x) for name, x in (look_ups or {}).items()}
@@ -113,6 +118,9 @@ class RecipeGenerator:
         self._announcer: Announcer | None = None
         self._before: NDArray[np.float64] | None = None
         self._fixed = 0
+        self._ladder: list[Step] = []
+        self._rest: dict[str, LayerRecipe] = {}
+        self._sources: dict[str, Source] = {}
 
     def generate(self) -> Recipe:
         """Find the recipe; minutes where `evaluate` takes seconds, seconds without it.
@@ -153,41 +161,65 @@ class RecipeGenerator:
         if self._announcer is not None and self.recipe is not None:
             self._announcer.tell(self.recipe, 1 if self._before is None else len(self._before))
 
+    def within(self, max_bytes: int) -> Recipe:
+        """Of the recipes measured, the one within so many bytes that leaves most quality.
+
+        That is what as many users who were not asked would have at least; `generate` runs first
+        where it has not. The smallest where none is small enough.
+
+        Raises:
+            UsageError: nothing was measured, as there is no `evaluate`.
+        """
+        if self.evaluate is None:
+            raise UsageError(
+                "within: expected a measured recipe, e.g. RecipeGenerator(run, evaluate=ndcg)"
+            )
+        if self.recipe is None:
+            self.generate()
+        fits = [step for step in self._ladder if step.bytes <= max_bytes] or self._ladder[:1]
+        return self._of(max(fits, key=lambda step: step.ratio.elsewhere))
+
     def _generate(self) -> Recipe:
         if self.evaluate is not None:
             with torch.no_grad():
                 self._before = values_of(self.evaluate, self.model)
         sensitivity = self._sensitivity()
+        coupled = couplings(self.model, self.evaluate, self._loss, self._dot_products)
         maker = CandidateMaker(
             self.model,
             sensitivity,
             measures=self.evaluate is not None,
-            meets=self._meets(),
+            meets=coupled.meets,
+            chains=coupled.chains,
         )
         units = maker.units()
+        self.tried = [candidate for unit in units for candidate in unit.tried]
         covered = {name for unit in units for name in unit.layers}
         left = [layer for layer in maker.layers if layer.name not in covered]
-        state = self.model.state_dict(keep_vars=True).values()
-        total = sum({id(x): x.numel() * x.element_size() for x in state}.values())
-        self._fixed = total - sum(
+        self._fixed = self._total - sum(
             layer.bytes_before for layer in maker.layers if layer.name in covered
         )
-        rest = as_it_is(left).layers
-        if self.evaluate is None:
-            recipe, chosen = self._predicted(units, rest)
-        else:
-            recipe, chosen = self._measured(units, rest)
-        layers = {
-            name: msgspec.structs.replace(entry, reason=reason_for(entry, sensitivity.of(name)))
-            for name, entry in chosen.items()
+        self._rest = as_it_is(left).layers
+        self._sources = {
+            name: sensitivity.of(name) for unit in units for name in unit.candidates[-1].layers
         }
-        return msgspec.structs.replace(recipe, layers=layers, bytes_before=total)
+        if self.evaluate is None:
+            return self._predicted(units)
+        return self._measured(units)
+
+    @property
+    def _total(self) -> int:
+        """Bytes of the saved weights as they are."""
+        state = self.model.state_dict(keep_vars=True).values()
+        return sum({id(x): x.numel() * x.element_size() for x in state}.values())
 
     def _sensitivity(self) -> Sensitivity:
         found = of_trackers(self._trackers)
-        fisher = dict(found.fisher)
+        fisher, gates = dict(found.fisher), dict[str, torch.Tensor]()
         if self._loss is not None:
-            fisher |= calibrate(self.model, self._loss)
+            calibration = calibrate(self.model, self._loss)
+            fisher |= calibration.fisher
+            gates = calibration.gates
         for name, counts in self._look_ups.items():
             try:
                 rows = len(self.model.get_parameter(f"{name}.weight"))
@@ -200,100 +232,92 @@ class RecipeGenerator:
                     f"look_ups[{name!r}]: expected {rows} counts, one a row, got "
                     f"{list(counts.shape)}"
                 )
-        return Sensitivity({**found.look_ups, **self._look_ups}, fisher, self._loss)
+        return Sensitivity({**found.look_ups, **self._look_ups}, fisher, self._loss, gates)
 
-    def _meets(self) -> Sequence[tuple[str, str]]:
-        if self._dot_products is not None:
-            return self._dot_products
-        if self.evaluate is not None and self._before is not None:
-            with torch.no_grad():
-                return dot_products(self.model, self.evaluate, self._before)
-        return ()
-
-    def _predicted(
-        self, units: list[Unit], rest: dict[str, LayerRecipe]
-    ) -> tuple[Recipe, dict[str, LayerRecipe]]:
+    def _predicted(self, units: list[Unit]) -> Recipe:
         sizes = [[each.bytes for each in unit.candidates] for unit in units]
-        damages = [[each.damage for each in unit.candidates] for unit in units]
-        choices = front(sizes, damages, 9)
+        # a predicted gain is not relied upon
+        costs = [[max(each.damage, each.disturbance) for each in unit.candidates] for unit in units]
+        choices = front(sizes, costs, 9)
         bound = self._max_bytes
         if bound is None:
             bound = self._fixed + sum(_bytes_in_int8(unit) for unit in units)
-        choice = least_damage(sizes, damages, bound - self._fixed) or choices[0]
-        chosen = rest | _layers(units, choice)
-        points = [
-            RecipePoint(
-                bytes=self._fixed + each.bytes,
-                predicted_damage=each.damage,
-                layers=dict(_layers(units, each)),
-            )
-            for each in choices
-        ]
-        recipe = Recipe(
+        choice = least_damage(sizes, costs, bound - self._fixed) or choices[0]
+        steps = [step_of(units, self._fixed, each) for each in choices]
+        return Recipe(
             model=type(self.model).__name__,
-            layers={},
+            layers=self._told(step_of(units, self._fixed, choice)),
+            bytes_before=self._total,
             bytes_after=self._fixed + choice.bytes,
             metric=self._metric,
             floor=self.floor,
-            front=points,
+            front=[step.point(None) for step in steps],
         )
-        return recipe, chosen
 
-    def _measured(
-        self, units: list[Unit], rest: dict[str, LayerRecipe]
-    ) -> tuple[Recipe, dict[str, LayerRecipe]]:
-        assert self._before is not None
+    def _measured(self, units: list[Unit]) -> Recipe:
         found = measure(units, self._measurements, lambda each: self._ratio(each.layers))
         self.shortlist = list(found.values())
-        units, damages = estimated(units, found)
+        units, estimates = estimated(units, found)
         sizes = [[each.bytes for each in unit.candidates] for unit in units]
-        ladder: list[tuple[Choice, Ratio]] = [
-            (choice, self._ratio(_layers(units, choice)))
-            for choice in front(sizes, damages, _LADDER)
+        costs = [[self._cost(each) for each in row] for row in estimates]
+        choices = front(sizes, costs, _LADDER)
+        if self._max_bytes is not None:
+            fitting = least_damage(sizes, costs, self._max_bytes - self._fixed)
+            choices += [fitting] if fitting is not None and fitting not in choices else []
+        steps = [
+            step_of(units, self._fixed, choice) for choice in sorted(choices, key=lambda x: x.bytes)
         ]
+        self._ladder = [step._replace(ratio=self._ratio(step.layers)) for step in steps]
+        if self._max_bytes is not None:
+            self.recipe = self._of(self._ladder[0])
+            return self.within(self._max_bytes)
         # from the safest on, up to the first that fails: in this order no correction is needed
         # for having tried several (fixed-sequence testing, Maurer et al. 1995)
-        held: tuple[Choice, Ratio] | None = None
-        for choice, ratio in reversed(ladder):
-            if not self.holds(ratio):
+        untouched = Choice(tuple(len(unit.candidates) - 1 for unit in units), 0, 0.0)
+        held = step_of(units, self._fixed, untouched)._replace(bytes=self._total)
+        for step in reversed(self._ladder):
+            if not self.holds(step.ratio):
                 break
-            held = (choice, ratio)
-        before = float(self._before.mean())
-        points = [
-            RecipePoint(
-                bytes=self._fixed + choice.bytes,
-                quality=before * ratio.value,
-                predicted_damage=sum(
-                    unit.candidates[at].damage for unit, at in zip(units, choice.picks, strict=True)
-                ),
-                measured_damage=1.0 - ratio.value,
-                layers=dict(_layers(units, choice)),
+            held = step
+        return self._of(held)
+
+    def _cost(self, estimate: Estimate) -> float:
+        """What a candidate adds to what users who were not asked may lose: linear, for the solver.
+
+        The loss is a sum of damages and z times the root of a sum of variances; that root V^½ is at
+        most V / 2S + S / 2, with equality where z S is what the floor leaves.
+        """
+        z = 2**0.5 * float(stats.norm.ppf(self._confidence))
+        leaves = max(1.0 - self.floor, _LEAST_SLACK)
+        return estimate.damage + z**2 / (2 * leaves) * estimate.variance
+
+    def _told(self, step: Step) -> dict[str, LayerRecipe | None]:
+        """All layers, each with the reason for what is done to it."""
+        return {
+            name: msgspec.structs.replace(
+                entry, reason=reason_for(entry, self._sources.get(name, "energy"))
             )
-            for choice, ratio in ladder
-        ]
-        chosen, ratio = rest, Ratio(1.0, (1.0, 1.0), 0.0)
-        size = self._fixed + sum(unit.candidates[-1].bytes for unit in units)
-        if held is None:
-            untouched = Choice(tuple(len(unit.candidates) - 1 for unit in units), 0, 0.0)
-            chosen = rest | _layers(units, untouched)
-        else:
-            choice, ratio = held
-            chosen, size = rest | _layers(units, choice), self._fixed + choice.bytes
-        recipe = Recipe(
+            for name, entry in (self._rest | step.layers).items()
+        }
+
+    def _of(self, step: Step) -> Recipe:
+        assert self._before is not None
+        before = float(self._before.mean())
+        return Recipe(
             model=type(self.model).__name__,
-            layers={},
-            bytes_after=size,
+            layers=self._told(step),
+            bytes_before=self._total,
+            bytes_after=step.bytes,
             metric=self._metric,
             quality_before=before,
-            quality_after=before * ratio.value,
-            quality_interval=ratio.interval,
+            quality_after=before * step.ratio.value,
+            quality_interval=step.ratio.interval,
             quality_level=2 * self._confidence - 1,
             measured=True,
             floor=self.floor,
-            floor_held=self.holds(ratio),
-            front=points,
+            floor_held=self.holds(step.ratio),
+            front=[each.point(before) for each in self._ladder],
         )
-        return recipe, chosen
 
     def holds(self, ratio: Ratio) -> bool:
         """Whether as many users who were not asked would be at or above the floor, too."""
@@ -305,13 +329,6 @@ class RecipeGenerator:
         with torch.no_grad():
             after = values_of(self.evaluate, simulated(self.model, recipe))
         return compare(self._before, after, self._confidence)
-
-
-def _layers(units: Sequence[Unit], choice: Choice) -> dict[str, LayerRecipe]:
-    layers: dict[str, LayerRecipe] = {}
-    for unit, at in zip(units, choice.picks, strict=True):
-        layers |= unit.candidates[at].layers
-    return layers
 
 
 def _bytes_in_int8(unit: Unit) -> int:

@@ -1,10 +1,9 @@
 """How much the loss minds a change of each row of each weight.
 
-To second order around trained weights a change D of a layer raises the loss by D'HD / 2 (LeCun,
-Denker and Solla, Optimal Brain Damage, NIPS 1989, eq. 1). Three sources, the best that is there:
+To second order a change D of a layer raises the loss by g'D + D'HD / 2 (LeCun, Denker and Solla,
+Optimal Brain Damage, NIPS 1989, eq. 1). Three sources, the best that is there:
 
-- `hessian`: a loss closure is given; D'HD by one Hessian-vector product along the change itself
-  (Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 1994).
+- `loss`: a loss closure is given; both terms along the change itself, measured (`loss_rise.py`).
 - `fisher`: the Fisher information E[gg'] for H, its diagonal averaged over each row (Theis et al.,
   arXiv:1801.05787, 2018), from what the run's trackers followed.
 - `energy`: no gradients were seen: the share of the layer's outputs' energy that the change is,
@@ -15,8 +14,7 @@ Rank correlation with the true change of the loss in a first study: 1.0, .9 and 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -28,13 +26,10 @@ from gradtracer.analyzers.embedding import EmbeddingTracker
 from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.analyzers.layer_figures import LayerFigures
 from gradtracer.analyzers.table_figures import TableFigures
+from gradtracer.compression.loss_rise import Loss
 from gradtracer.statistics.step_history import Column
 
-Loss = Callable[[nn.Module], Tensor]
-"""A training loss of the model, e.g. `lambda model: bce(model(users, items), labels)`."""
-Source = Literal["hessian", "fisher", "energy"]
-
-_log = logging.getLogger("gradtracer")
+Source = Literal["loss", "fisher", "energy"]
 
 
 class Sensitivity(NamedTuple):
@@ -46,11 +41,13 @@ class Sensitivity(NamedTuple):
     """`[rows]` float32: mean squared gradient of each number in a row of the weight."""
     loss: Loss | None = None
     """To measure along the change itself."""
+    gates: Mapping[str, Tensor] = {}
+    """Of linear layers `[columns]` float32: how much the loss minds each input."""
 
     def of(self, layer: str) -> Source:
         """By what the damage to a layer is predicted."""
         if self.loss is not None:
-            return "hessian"
+            return "loss"
         return "fisher" if layer in self.fisher else "energy"
 
     def damage(self, layer: str, weight: Tensor, change: Tensor, rows: Tensor | None) -> float:
@@ -137,11 +134,22 @@ def _table_fisher(figures: TableFigures, weight: Tensor, steps: int) -> Tensor |
     return torch.from_numpy((each / steps).astype(np.float32))
 
 
-def calibrate(model: nn.Module, loss: Loss, passes: int = 8) -> dict[str, Tensor]:
-    """Fisher diagonals by row from a few passes of a loss closure, `[rows]` float32 each.
+class Calibration(NamedTuple):
+    """What the gradients of a loss say of each weight."""
 
-    The squares of the passes' gradients are averaged: pass batches of the size trained with. The
-    model is as it was afterwards, its gradients included.
+    fisher: dict[str, Tensor]
+    """`[rows]` float32, mean squared gradient of each number in a row."""
+    gates: dict[str, Tensor]
+    """Of linear layers `[columns]` float32: the squared derivative by a factor before each input,
+    which is the sum of gradient times weight over its column (Molchanov et al., Importance
+    Estimation for Neural Network Pruning, CVPR 2019, eq. 8, for a gate)."""
+
+
+def calibrate(model: nn.Module, loss: Loss, passes: int = 8) -> Calibration:
+    """Squared gradients by row and by input, averaged over a few passes of a loss closure.
+
+    Pass batches of the size trained with. The model is as it was afterwards, its gradients
+    included.
     """
     weights = {
         name: module.weight
@@ -149,58 +157,21 @@ def calibrate(model: nn.Module, loss: Loss, passes: int = 8) -> dict[str, Tensor
         if isinstance(module, nn.Embedding | nn.EmbeddingBag | nn.Linear)
     }
     held = [name for name, weight in weights.items() if weight.requires_grad]
-    sums = {name: torch.zeros(len(weights[name]), device=weights[name].device) for name in held}
+    linear = {name for name in held if isinstance(model.get_submodule(name), nn.Linear)}
+    fisher = {name: weights[name].new_zeros(len(weights[name])).float() for name in held}
+    gates = {name: weights[name].new_zeros(weights[name].shape[1]).float() for name in linear}
     for _ in range(passes):
         grads = _gradients(loss(model), [weights[name] for name in held])
         for name, grad in zip(held, grads, strict=True):
             if grad is None:
                 continue
-            dense = grad.to_dense() if grad.is_sparse else grad
-            sums[name] += dense.detach().float().square().mean(dim=1)
-    return {name: total / passes for name, total in sums.items()}
+            dense = (grad.to_dense() if grad.is_sparse else grad).detach().float()
+            fisher[name] += dense.square().mean(dim=1) / passes
+            if name in linear:
+                gates[name] += (dense * weights[name].detach()).sum(dim=0).square() / passes
+    return Calibration(fisher, gates)
 
 
-def along(model: nn.Module, loss: Loss, parts: Iterable[tuple[str, Tensor]]) -> float | None:
-    """D'HD / 2 for a change D of some layers' weights, by one Hessian-vector product.
-
-    The same random numbers at every call, so that changes are compared on the same batch.
-
-    Args:
-        model: Whose loss.
-        loss: Deterministic, or random by torch's generator.
-        parts: Path of a module, and the change of its whole weight `[rows, columns]`.
-
-    Returns:
-        None where the loss has no second derivative (sparse gradients, some fused operators).
-    """
-    parts = list(parts)
-    weights = [model.get_parameter(f"{layer}.weight") for layer, _ in parts]
-    changes = [change.to(weight) for weight, (_, change) in zip(weights, parts, strict=True)]
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            first = _gradients(loss(model), weights, create_graph=True)
-        slope = sum(
-            ((grad * change).sum() for grad, change in zip(first, changes, strict=True)
-             if grad is not None),
-            torch.zeros(()),
-        )  # fmt: skip
-        if not slope.requires_grad:
-            return 0.0
-        products = _gradients(slope, weights)
-    except (RuntimeError, NotImplementedError) as error:
-        _log.info("no second derivative of the loss (%s): the Fisher information serves", error)
-        return None
-    bent = sum(
-        float((product * change).sum())
-        for product, change in zip(products, changes, strict=True)
-        if product is not None
-    )
-    return 0.5 * bent
-
-
-def _gradients(
-    value: Tensor, weights: Sequence[Tensor], *, create_graph: bool = False
-) -> Sequence[Tensor | None]:
+def _gradients(value: Tensor, weights: Sequence[Tensor]) -> Sequence[Tensor | None]:
     """Gradients, None for what the value does not depend on: their stated type has no None."""
-    return torch.autograd.grad(value, weights, create_graph=create_graph, allow_unused=True)
+    return torch.autograd.grad(value, weights, allow_unused=True)

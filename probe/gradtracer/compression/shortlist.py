@@ -14,8 +14,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from gradtracer.compression.candidates import Candidate, Unit
 from gradtracer.compression.quality import Ratio
+from gradtracer.compression.units import Candidate, Unit
 
 
 class Measured(NamedTuple):
@@ -51,33 +51,52 @@ def measure(
     return found
 
 
+class Estimate(NamedTuple):
+    """What to reckon with of a candidate, as shares of the quality."""
+
+    damage: float
+    """Negative where the quality is to rise."""
+    variance: float
+    """Of the damage among as many users as were asked: nothing of which users they are."""
+
+
 def estimated(
     units: Sequence[Unit], measured: dict[tuple[int, int], Measured]
-) -> tuple[list[Unit], list[list[float]]]:
+) -> tuple[list[Unit], list[list[Estimate]]]:
     """Units that say what was measured, and for each candidate the damage to reckon with.
 
     The prior mean is the prediction times one factor for all, by weighted least squares through
     the origin; measured candidates deviate from it by as much as their errors do not explain.
+    The variance is the measured one, else in proportion to the disturbance: users differ by as much
+    as their scores move, and the disturbance is in proportion to that squared.
     """
     predicted = np.array([each.candidate.damage for each in measured.values()])
     seen = np.array([each.damage for each in measured.values()])
     errors = np.array([each.standard_error for each in measured.values()])
     slope = _slope(predicted, seen, errors)
     spread = _spread(seen - slope * predicted, errors)
+    disturbed = np.array([each.candidate.disturbance for each in measured.values()])
+    # the median ratio: the few that disturb most would else decide alone
+    shaken = disturbed > 0
+    per_disturbance = (
+        float(np.median(errors[shaken] ** 2 / disturbed[shaken])) if any(shaken) else 0.0
+    )
     named: list[Unit] = []
-    damages: list[list[float]] = []
+    damages: list[list[Estimate]] = []
     for at, unit in enumerate(units):
         candidates: list[Candidate] = []
-        row: list[float] = []
+        row: list[Estimate] = []
         for pick, candidate in enumerate(unit.candidates):
             prior, found = slope * candidate.damage, measured.get((at, pick))
+            variance = per_disturbance * candidate.disturbance
             if found is not None:
                 noise = found.standard_error**2
                 kept = spread / (spread + noise) if spread + noise > 0 else 1.0
                 prior += kept * (found.damage - prior)
+                variance = noise
                 candidate = _told(candidate, found.damage)
             candidates.append(candidate)
-            row.append(prior)
+            row.append(Estimate(prior, variance))
         named.append(unit._replace(candidates=candidates))
         damages.append(row)
     return named, damages
@@ -92,7 +111,7 @@ def _slope(
     typical = float(np.median(errors)) if len(errors) else 0.0
     weights = 1.0 / (errors**2 + typical**2) if typical > 0 else np.ones(len(errors))
     slope = float((weights * predicted * seen).sum() / (weights * predicted**2).sum())
-    least = 1e-6 * float(np.abs(seen).max() or 1.0) / float(predicted.max())
+    least = 1e-6 * float(np.abs(seen).max() or 1.0) / float(np.abs(predicted).max())
     return max(least, slope)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -43,3 +46,16 @@ def packable_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
         for name, module in model.named_modules()
         if isinstance(module, Packable)
     ]
+
+
+@contextlib.contextmanager
+def shifted(shifts: Sequence[tuple[Tensor, Tensor]]) -> Generator[None]:
+    """Each weight moved by its change within, and exactly as it was afterwards."""
+    held = [weight.data for weight, _ in shifts]
+    try:
+        for weight, moved in shifts:
+            weight.data = weight.data + moved
+        yield
+    finally:
+        for (weight, _), data in zip(shifts, held, strict=True):
+            weight.data = data

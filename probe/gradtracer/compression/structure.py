@@ -274,8 +274,15 @@ def _wrong_kind(name: str, field: str, expected: str, got: nn.Module) -> RecipeE
 def _stored(entry: LayerRecipe) -> LayerRecipe:
     if not _changes_shape(entry):
         return entry
+    gone = 0.0 if entry.kept_units is not None else entry.prune_ratio
     return msgspec.structs.replace(
-        entry, factor=None, low_rank=None, kept_units=None, kept_inputs=None, shape=[]
+        entry,
+        factor=None,
+        low_rank=None,
+        kept_units=None,
+        kept_inputs=None,
+        prune_ratio=gone,
+        shape=[],
     )
 
 

@@ -7,7 +7,7 @@ from gradtracer_schemas import LayerRecipe
 
 _LEFT = "Left as it is: every smaller form was worse than its bytes are worth."
 _SOURCE = {
-    "hessian": "a rise of the loss by {:.2g} predicted along the change",
+    "loss": "a rise of the loss by {:.2g} predicted along the change",
     "fisher": "a rise of the loss by {:.2g} predicted from its gradients",
     "energy": "{:.2g} of its outputs' energy lost",
 }
@@ -36,6 +36,10 @@ def _shapes(entry: LayerRecipe) -> list[str]:
         )
     if entry.low_rank is not None:
         parts.append(f"two layers with {entry.low_rank} columns between them")
+    if entry.kept_units is not None and entry.shape:
+        parts.append(f"{entry.kept_units.count} of {entry.shape[0]} units")
+    if entry.kept_inputs is not None and len(entry.shape) > 1:
+        parts.append(f"{entry.kept_inputs.count} of {entry.shape[1]} inputs")
     if entry.dropped is not None:
         parts.append(f"{entry.dropped.count:,} rows that were never looked up are gone")
     return parts

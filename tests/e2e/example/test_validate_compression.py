@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+import compressed_forms
+import predicted_damage
 import recommenders
 import validate_compression
 from gradtracer.compression.row_set import pack_rows
@@ -58,14 +60,14 @@ def test_each_model_trains_and_scores_all(name: str, task: recommenders.Task) ->
 
 def test_files_are_as_small_as_the_rows_that_they_hold() -> None:
     model = nn.ModuleDict({"table": nn.Embedding(4000, 64)})
-    full = validate_compression.file_size(model.state_dict())
+    full = compressed_forms.file_size(model.state_dict())
     entry = LayerRecipe(
         quantization="INT4",
         factor=Factor(rank=32),
         tiers=[Tier(quantization="INT8", rows=pack_rows(np.arange(4000) < 100))],
         dropped=pack_rows(np.arange(4000) >= 3000),
     )
-    held = validate_compression.saved_bytes(model, Recipe(model="", layers={"table": entry}))
+    held = compressed_forms.saved_bytes(model, Recipe(model="", layers={"table": entry}))
     rows = 100 * (32 + 8) + 2900 * (16 + 4) + 64 * (32 + 8) + 4000 // 4
     assert rows < held < rows + 3000
     assert 4000 * 64 * 4 < full < 4000 * 64 * 4 + 3000
@@ -74,7 +76,7 @@ def test_files_are_as_small_as_the_rows_that_they_hold() -> None:
 def test_pruning_keeps_the_greatest_weights_that_fit() -> None:
     torch.manual_seed(0)
     model = nn.ModuleDict({"table": nn.Embedding(100, 64)})
-    changed = validate_compression.pruned(model, 4000)
+    changed = compressed_forms.pruned(model, 4000)
     kept = changed["table"].weight != 0
     assert int(kept.sum()) == (4000 - 6400 // 8) // 2
     assert model["table"].weight[kept].abs().min() >= model["table"].weight[~kept].abs().max()
@@ -87,10 +89,44 @@ def test_a_table_of_results_tells_how_often_the_floor_held() -> None:
             "uniform INT4, min-max": {"times": 7.0, "test": 0.09 + 0.001 * seed},
             "magnitude pruning": {"times": 7.0, "test": 0.05},
         }
-        figures = {"spearman_loss": 0.9, "spearman_ndcg": 0.5, "candidates": 3, "seconds": 1.0}
+        seen = {"rank": 0.5, "ceiling": 0.8, "told_apart": 2}
+        figures = {"validation": seen, "test": seen, "candidates": 3, "seconds": 1.0}
         return {"model": "mf", "seed": seed, "base": 0.1, "rows": rows, **figures}
 
     lines = validate_compression.table([result(0, 0.1), result(1, 0.099), result(2, 0.0996)])
     (ours,) = (line for line in lines.splitlines() if " ours " in line)
     assert "2 of 3" in ours
     assert "-0.47" in ours
+    assert any(
+        "validation 0.50 of at most 0.80 (2 told from 0)" in each for each in lines.splitlines()
+    )
+
+
+def test_the_ceiling_is_what_the_truth_itself_would_reach() -> None:
+    g = np.random.default_rng(0)
+    reached: list[float] = []
+    told: list[float] = []
+    for _ in range(20):
+        truth = g.normal(size=60)
+        lost = truth[:, None] + g.normal(scale=12.0, size=(60, 300))
+        found = predicted_damage.agreement(truth, lost)
+        reached.append(found.rank)
+        told.append(found.ceiling)
+    assert np.mean(reached) == pytest.approx(np.mean(told), abs=0.04)
+    assert 0.7 < np.mean(told) < 0.9
+    clear = predicted_damage.agreement(truth, truth[:, None] + g.normal(scale=0.01, size=(60, 300)))
+    assert clear.ceiling > 0.99 and clear.told_apart >= 55
+    noise = predicted_damage.agreement(truth, g.normal(size=(60, 300)))
+    assert noise.told_apart < 15
+
+
+def test_the_held_out_loss_is_that_of_the_films_held_out(task: recommenders.Task) -> None:
+    # scores are ids: ids 11 to 3 stand for user 1, for user 2 without id 3
+    ids = np.arange(task.items)
+
+    def of(found: int, hidden: set[int]) -> float:
+        ranked = [each for each in ids if each not in hidden]
+        return float(np.log(np.exp(ranked).sum()) - found)
+
+    expected = (of(3, {0, 1, 2}) + of(2, {0, 1, 3})) / 2
+    assert float(recommenders.held_out_loss(Fixed(), task)) == pytest.approx(expected, rel=1e-5)

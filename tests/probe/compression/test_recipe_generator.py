@@ -79,6 +79,40 @@ def test_a_planted_rank_is_found_and_the_floor_holds_on_the_whole() -> None:
     assert "together with item" in user.reason and "% measured" in user.reason
 
 
+def test_bytes_go_before_the_floor_and_the_safest_of_what_fits_is_taken() -> None:
+    model = Scores().eval()
+    generator = RecipeGenerator(model, evaluate=agreement, floor=0.9999, max_bytes=6000)
+    recipe = generator.generate()
+    assert recipe.bytes_after is not None and recipe.bytes_after <= 6000
+    assert recipe.floor_held is False
+    fitting = [point for point in recipe.front if point.bytes <= 6000]
+    assert len(fitting) >= 2
+    best = max(point.quality or 0 for point in fitting)
+    assert recipe.quality_after == pytest.approx(best, rel=0.01)
+    wider = generator.within(20_000)
+    assert wider.bytes_after is not None and 6000 < wider.bytes_after <= 20_000
+    assert (wider.quality_after or 0) > (recipe.quality_after or 0)
+    with pytest.raises(UsageError, match="within: expected a measured recipe"):
+        RecipeGenerator(model).within(6000)
+
+
+def test_a_predicted_gain_does_not_hide_what_is_safe() -> None:
+    model = Scores().eval()
+    held = torch.randn(USERS, ITEMS, generator=torch.Generator().manual_seed(5))
+
+    def falls_when_scores_shrink(model: nn.Module) -> Tensor:
+        return (model.score_all() - TARGET + 0.3 * TARGET + held).square().mean()
+
+    generator = RecipeGenerator(
+        model, evaluate=agreement, floor=0.9995, loss=falls_when_scores_shrink
+    )
+    recipe = generator.generate()
+    assert any(each.damage < 0 for each in generator.tried)
+    assert recipe.floor_held
+    assert recipe.bytes_after is not None and recipe.bytes_before is not None
+    assert recipe.bytes_after < recipe.bytes_before
+
+
 def test_nothing_is_offered_where_the_floor_cannot_hold() -> None:
     model = Scores().eval()
     whole = {name: p.detach().clone() for name, p in model.named_parameters()}
