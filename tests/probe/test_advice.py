@@ -14,13 +14,13 @@ from torch import nn
 import gradtracer
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.analyzers.training import TrainingTracker
-from gradtracer.analyzers.training_figures import TrainingFigures
+from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
 from gradtracer.diagnoses import learning_rate_too_high, missing_regularization, undertrained
 from gradtracer.diagnoses.finding import Finding
-from gradtracer.diagnoses.weight_decay import acts_within, decay_over, forgotten
+from gradtracer.diagnoses.weight_decay import LARGEST, acts_within, decay_over, forgotten
 from gradtracer.learning_curve import POINTS, Curve, Told, sense_of_held_out
 from gradtracer.settings import Settings
-from gradtracer.statistics.start_share import StartSample
+from gradtracer.statistics.start_share import StartSample, StartShare
 from gradtracer.statistics.trend import late_trend
 
 USERS, ITEMS, DIM = 400, 300, 16
@@ -299,6 +299,45 @@ def test_decay_is_counted_in_time_constants() -> None:
     assert forgotten(sgd, 20) == pytest.approx(1.0)
     weights = (1 - 1e-2 * decay_over(ADAM, 300, 3.0)) ** 300
     assert weights == pytest.approx(math.exp(-3), rel=0.2)
+
+
+def carried(lr: float, steps: int) -> Finding:
+    """What is said of a table that carries its first values."""
+    adam = ADAM._replace(lr=lr, base_lr=lr)
+    share = StartShare(taken_back=0.5, error=0.01, left=0.4, rows=500)
+    seen = figures(optimizer=adam)._replace(
+        step=steps, starts=(TableStart("item_emb", share, adam),)
+    )
+    found = missing_regularization.examine(seen, Settings())
+    assert found is not None
+    return found
+
+
+def test_a_large_number_is_told_with_what_it_comes_to() -> None:
+    found = carried(1e-3, 1_920)
+    assert found.fixes[0].parameters["weight_decay"] == 2.0
+    assert "at 0.001 a step takes 0.2 % of each weight" in found.action
+    assert "AdamW's default of 0.01 would take 1.9 % in 1,920 steps" in found.action
+    assert found.expected_effect.startswith("2.1 % of the first values are left after 1,920 steps")
+
+
+def test_no_decay_is_proposed_that_would_hold_weights_below_what_tables_begin_with() -> None:
+    found = carried(1e-4, 2_000)
+    assert found.fixes[0].parameters["weight_decay"] == LARGEST
+    assert found.expected_effect.startswith("14 % of the first values are left after 2,000 steps")
+    # AdamW itself: pulled one way at every step, a weight comes to rest at 1 / decay.
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([weight], lr=1e-2, weight_decay=LARGEST)
+    for _ in range(200):
+        weight.grad = torch.tensor([-3.0])
+        optimizer.step()
+    assert weight.item() == pytest.approx(1 / LARGEST, rel=0.01)
+
+
+def test_where_steps_are_too_small_for_any_decay_none_is_proposed() -> None:
+    found = carried(1e-5, 2_000)
+    assert [each.fix for each in found.fixes] == ["suppress"]
+    assert found.action.startswith("At a learning rate of 1e-5, 2,000 steps are too few for any")
 
 
 def test_late_trend_is_kendalls_test_and_sens_slope() -> None:

@@ -10,10 +10,17 @@ from __future__ import annotations
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
-from gradtracer.diagnoses.weight_decay import acts_within, decay_over, set_decay, written
+from gradtracer.diagnoses.weight_decay import (
+    acts_within,
+    decay_over,
+    in_perspective,
+    left_of,
+    set_decay,
+    written,
+)
 from gradtracer.settings import Settings
 from gradtracer.statistics.divergence import Divergence, divergence
-from gradtracer_schemas import Evidence
+from gradtracer_schemas import Evidence, FixOffer
 
 _LEVEL = 0.01
 _LEFT = 0.05
@@ -52,7 +59,7 @@ def _turned(figures: TrainingFigures, settings: Settings) -> Finding | None:
             f"on from {after[0]:.4g} to {after[-1]:.4g}. {_decays(optimizer)}"
         ),
         implies="What is learned since then holds for the training examples alone.",
-        action=_action(optimizer, decay) + " Or stop at the best step.",
+        action=_action(optimizer, decay, step) + " Or stop at the best step.",
         expected_effect=(
             f"Weights that remember about the last {step:,.0f} steps, as they did when "
             f"{validation.name} was best: {values[turn.best]:.4g} or better at the end."
@@ -93,6 +100,7 @@ def _carries_its_start(figures: TrainingFigures, settings: Settings) -> Finding 
     found.sort(key=lambda item: -item[1])
     first, confidence = found[0]
     decay = decay_over(first.optimizer, steps, _TO_A_TWENTIETH)
+    remedy, effect, fixes = _against_the_start(first.optimizer, decay, steps)
     return Finding(
         type="MISSING_REGULARIZATION",
         severity="warning",
@@ -107,16 +115,33 @@ def _carries_its_start(figures: TrainingFigures, settings: Settings) -> Finding 
             "The training spends its examples on unlearning noise, row by row; rows that are "
             "rarely met keep it, and it ranks them at random."
         ),
-        action=_action(first.optimizer, decay)
-        + " It takes the first values back in every row alike. Or begin with smaller ones: "
-        "nn.init.normal_(table.weight, std=0.1).",
-        expected_effect=(
-            f"A twentieth of the first values is left after {steps:,} steps, in rows that are "
-            "never met too: rare items rank by what was learned of them."
-        ),
+        action=remedy,
+        expected_effect=effect,
         risk=_RISK,
         evidence=[_start_evidence(each, settings) for each, _ in found],
-        fixes=[*set_decay(first.optimizer, decay), suppress()],
+        fixes=[*fixes, suppress()],
+    )
+
+
+def _against_the_start(
+    optimizer: OptimizerFacts, decay: float, steps: int
+) -> tuple[str, str, list[FixOffer]]:
+    """What to do, what it brings, and the edits of it; with small steps decay is none of them."""
+    smaller = "begin with smaller ones: nn.init.normal_(table.weight, std=0.1)."
+    if not acts_within(optimizer._replace(coupled=False, weight_decay=decay), steps):
+        return (
+            f"At a learning rate of {written(optimizer.base_lr)}, {steps:,} steps are too few for "
+            f"any decay to take the first values back: {smaller} Or raise the learning rate.",
+            "Rows that are rarely met rank by what was learned of them.",
+            [],
+        )
+    left = left_of(optimizer, decay, steps)
+    return (
+        f"{_action(optimizer, decay, steps)} It takes the first values back in every row alike. "
+        f"Or {smaller}",
+        f"{100 * left:.2g} % of the first values are left after {steps:,} steps, in rows that are "
+        "never met too: rare items rank by what was learned of them.",
+        set_decay(optimizer, decay),
     )
 
 
@@ -154,10 +179,13 @@ def _decays(optimizer: OptimizerFacts) -> str:
     return f"weight_decay={written(optimizer.weight_decay)} acts more slowly than the run lasts."
 
 
-def _action(optimizer: OptimizerFacts, decay: float) -> str:
+def _action(optimizer: OptimizerFacts, decay: float, steps: float) -> str:
     if optimizer.name == "SGD":
         return f"Set weight_decay={written(decay)}."
-    return f"Train with torch.optim.AdamW and weight_decay={written(decay)}."
+    return (
+        f"Train with torch.optim.AdamW and weight_decay={written(decay)}. "
+        f"{in_perspective(optimizer, decay, steps)}"
+    )
 
 
 _RISK = (

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer_schemas import FixOffer
+
+LARGEST = 10.0
+"""Of what is proposed where steps do not follow the gradient's size. A step of AdamW is about its
+learning rate at most and decay takes lr x decay x w, so that no weight settles beyond 1 / decay: at
+10, at the 0.1 that tables are usually begun with."""
+_DEFAULT = 0.01
+"""Of `torch.optim.AdamW`, which people have in mind."""
 
 
 def smaller_decay(optimizer: OptimizerFacts) -> float:
@@ -39,8 +48,24 @@ def forgotten(optimizer: OptimizerFacts, steps: float) -> float:
 
 
 def decay_over(optimizer: OptimizerFacts, steps: float, times: float) -> float:
-    """The decay that acts so many time constants in so many steps, to one digit."""
-    return float(f"{times / (_pace(optimizer) * max(1.0, steps)):.1g}")
+    """The decay that acts so many time constants in so many steps, to one digit; see `LARGEST`."""
+    decay = float(f"{times / (_pace(optimizer) * max(1.0, steps)):.1g}")
+    return decay if optimizer.name == "SGD" else min(decay, LARGEST)
+
+
+def left_of(optimizer: OptimizerFacts, decay: float, steps: float) -> float:
+    """Share of a value that nothing renews which such a decay leaves after so many steps."""
+    return math.exp(-_pace(optimizer) * decay * steps)
+
+
+def in_perspective(optimizer: OptimizerFacts, decay: float, steps: float) -> str:
+    """What the number means, as it looks large where the rate is small or the run is short."""
+    rate, taken = optimizer.base_lr, 1.0 - left_of(optimizer, _DEFAULT, steps)
+    return (
+        f"It counts times the learning rate: at {written(rate)} a step takes "
+        f"{100 * rate * decay:.2g} % of each weight, and AdamW's default of {_DEFAULT} would take "
+        f"{100 * taken:.2g} % in {steps:,.0f} steps."
+    )
 
 
 def acts_within(optimizer: OptimizerFacts, steps: float) -> bool:

@@ -45,8 +45,10 @@ TRAINING_RULES = (
         ),
         remedies=(
             "`torch.optim.AdamW` with the weight decay that leaves a twentieth of the first values "
-            "by the end of the run, or that remembers as many steps as the best one had; tables "
-            "that begin with smaller values; stopping at the best step."
+            "by the end of the run, or that remembers as many steps as the best one had. It looks "
+            "large where the rate is small or the run is short, as it counts times the learning "
+            "rate; it is never above 10, which holds weights below 0.1. Tables that begin with "
+            "smaller values; stopping at the best step."
         ),
         silent_when=(
             "The number of steps is not known while the run goes on (pass `total_steps`; it is "
