@@ -71,15 +71,16 @@ FIXES: dict[str, Fix] = {fix.NAME: fix for fix in (*_SETTING, cast(Fix, suppress
 _LOCATES: dict[str, Callable[[FixContext], None]] = {fix.NAME: fix.locate for fix in _SETTING}
 
 
-def propose(context: FixContext) -> list[ProposedFix]:
+def propose(context: FixContext, *, silence: bool = True) -> list[ProposedFix]:
     """The fixes for a diagnosis, the preferred one first.
 
     With an offer in the context, that one; without, all that the diagnosis offers, and then
-    suppression. One that does not apply comes disabled, with the reason. One that a newer probe
-    offers and this server does not know is left out.
+    suppression, unless that is not wanted. One that does not apply comes disabled, with the reason.
+    One that a newer probe offers and this server does not know is left out.
     """
     offers = [context.offer] if context.offer is not None else _all_offers(context)
-    return [_propose(context, offer) for offer in offers if offer.fix in FIXES]
+    wanted = (offer for offer in offers if silence or offer.fix != suppress.NAME)
+    return [_propose(context, offer) for offer in wanted if offer.fix in FIXES]
 
 
 def addressed(context: FixContext) -> bool:

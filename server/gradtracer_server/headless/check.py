@@ -151,7 +151,7 @@ def _sarif(report: _Report) -> str:
         if name not in here
     ]
     complaints = [str(each) for each in seen.complaints]
-    return sarif(report.found, seen.fixes, state, absent, complaints)
+    return sarif(report.found, seen.repairs, state, absent, complaints)
 
 
 def patch_of(seen: Survey, finding: Finding) -> tuple[ProposedFix, str] | None:
@@ -159,8 +159,7 @@ def patch_of(seen: Survey, finding: Finding) -> tuple[ProposedFix, str] | None:
 
     Silencing the finding is no fix of what was found.
     """
-    proposed = [fix for fix in seen.fixes(finding) if fix.name != "suppress"]
-    for fix in sorted(proposed, key=lambda fix: not fix.preferred):
+    for fix in sorted(seen.repairs(finding), key=lambda fix: not fix.preferred):
         if fix.disabled_reason is not None:
             continue
         try:

@@ -64,6 +64,12 @@ class Survey:
             return []
         return propose(fix_context(finding, self.documents, self.workspace))
 
+    def repairs(self, finding: Finding) -> list[ProposedFix]:
+        """As `fixes`, without silencing."""
+        if finding.state != "current":
+            return []
+        return propose(fix_context(finding, self.documents, self.workspace), silence=False)
+
     def apply(
         self, changes: Sequence[Change], expect_sha256: str | None = None, label: str = ""
     ) -> Outcome:

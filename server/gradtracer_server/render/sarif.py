@@ -5,7 +5,6 @@ https://docs.oasis-open.org/sarif/sarif/v2.1.0/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +16,7 @@ from gradtracer_server.fingerprint import fingerprint
 from gradtracer_server.fixes.proposal import Edits
 from gradtracer_server.render.card import confidence, premise_of, sentence
 from gradtracer_server.render.escape import clean, inline
+from gradtracer_server.render.json import indented
 from gradtracer_server.render.text import relative_path
 from gradtracer_server.source.notebooks import file_of
 
@@ -75,7 +75,7 @@ def sarif(
             }
         ],
     }
-    return json.dumps(log, indent=2, ensure_ascii=True)
+    return indented(log)
 
 
 def _driver(types: Sequence[str]) -> Record:
