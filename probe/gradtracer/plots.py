@@ -31,7 +31,7 @@ def lorenz(tracker: EmbeddingTracker, ax: Axes | None = None) -> Axes:
 
     figures = tracker.figures()
     axes = _axes(ax)
-    curve = lorenz_curve(figures.counts)
+    curve = lorenz_curve(figures.spectrum)
     share = np.linspace(0.0, 1.0, len(curve)) if curve else np.zeros(0)
     axes.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1, label="equal use")
     if curve:

@@ -153,19 +153,29 @@ def bare_gather(rows: int, batch: int) -> float:
 
 
 def print_memory(python: Path | None, rows: int) -> None:
-    """Resident memory beyond the bare training's, as a share of the table."""
+    """Resident memory beyond the bare training's, as a share of the table.
+
+    With glibc as it is, and told to give blocks of 128 KiB and more back when they are freed: by
+    itself it keeps them in the heap once some were freed, with holes that differ from run to run.
+    """
     whole = rows * DIM * 4
     print(f"\nextra memory at {rows:,} rows, % of the table: steady, while training, with a report")
-    for name, interpreter in (("ours", OURS), ("original", python)):
+    given_back = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+    for name, interpreter, allocator in (
+        ("ours", OURS, {}),
+        ("  given back", OURS, given_back),
+        ("original", python, {}),
+        ("  given back", python, given_back),
+    ):
         if interpreter is None:
             continue
         try:
-            found = ask(interpreter, SIDE, "memory", rows, 1_024, 1, 1)
+            found = ask(interpreter, SIDE, "memory", rows, 1_024, 1, 1, allocator=allocator)
         except OriginalMissing as error:
-            print(f"{name:>10}  not measured: {error}")
+            print(f"{name:>12}  not measured: {error}")
             continue
         shares = [100 * found[key] / whole for key in ("steady", "steps", "peak")]
-        print(f"{name:>10}" + "".join(f"{share:>9.1f}" for share in shares), flush=True)
+        print(f"{name:>12}" + "".join(f"{share:>9.1f}" for share in shares), flush=True)
 
 
 def main() -> None:

@@ -49,14 +49,17 @@ def original_python() -> Path:
     return python
 
 
-def ask(python: Path | str, script: Path, *arguments: object) -> dict[str, float]:
+def ask(
+    python: Path | str, script: Path, *arguments: object, allocator: dict[str, str] | None = None
+) -> dict[str, float]:
     """Run a script that prints one line of JSON, in an empty folder, on one thread."""
     folder = HOME.parent / "bench"
     folder.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRADTRACER_FOLDER": str(folder)}
     done = subprocess.run(
         [str(python), "-W", "ignore", str(script), *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GRADTRACER_FOLDER": str(folder)},
+        env={**environment, **(allocator or {})},
         capture_output=True,
         text=True,
         check=False,

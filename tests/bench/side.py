@@ -64,11 +64,14 @@ def overhead(rows: int, batch: int, interval: int, pairs: int) -> dict[str, floa
 
 
 def memory(rows: int, batch: int, interval: int, _pairs: int) -> dict[str, float]:
-    """Resident bytes beyond the bare training's: while it trains, and at the highest."""
+    """Resident bytes beyond the bare training's: while it trains, and at the highest.
+
+    The bare training goes on until its own allocator has settled.
+    """
     from gradtracer.analyzers.embedding import EmbeddingTracker
 
     training = Training(rows, batch)
-    training.train(20)
+    training.train(80)
     # The first tracker of a process loads what all share, and fills the allocator's pools.
     small = Training(4_000, batch)
     first = EmbeddingTracker(small.table, track_interval=interval)

@@ -23,7 +23,7 @@ from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.analyzers.forward_hook import listen
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts, TrainedBy, optimizer_facts
 from gradtracer.analyzers.original_methods import OriginalMethods
-from gradtracer.analyzers.table_figures import TableFigures, observation
+from gradtracer.analyzers.table_figures import TableFigures, observation, row_saliency
 from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.analyzers.table_reports import TableReports
 from gradtracer.analyzers.table_state import (
@@ -413,7 +413,7 @@ class EmbeddingTracker(OriginalMethods):
         To compare rows of this table. NaN for rows never followed twice in succession, and for
         `padding_idx`. Source and derivation: `statistics/saliency.py`.
         """
-        return self.figures().saliency
+        return row_saliency(self.figures().table, self._weight.detach())
 
     def detach(self) -> None:
         """Stop observing; figures stay readable. A second call does nothing."""

@@ -25,8 +25,7 @@ class OriginalMethods:
 
     def dead_embeddings(self) -> list[int]:
         """Rows never looked up in training; `padding_idx` is none of them."""
-        figures = self.figures()
-        return np.flatnonzero((figures.counts == 0) & figures.valid).tolist()
+        return self.figures().never_seen.tolist()
 
     def zombie_embeddings(self, threshold: float | None = None) -> list[int]:
         """Rows named by the zombie tests, strongest first.

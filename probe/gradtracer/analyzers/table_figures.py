@@ -10,21 +10,28 @@ import numpy.typing as npt
 import torch
 
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
-from gradtracer.analyzers.table_state import TableState
+from gradtracer.analyzers.table_rows import RowBlock, TableRows
 from gradtracer.settings import Settings
 from gradtracer.statistics.effective_rank import SAMPLE, EffectiveRank, effective_rank
-from gradtracer.statistics.exposure import Halfway
+from gradtracer.statistics.exposure import INT32_MAX, Halfway
 from gradtracer.statistics.gini import Gini, exposure_entropy, gini, lorenz_curve
+from gradtracer.statistics.look_up_spectrum import LookUpSpectrum, look_up_spectrum
 from gradtracer.statistics.movement import DriftShare, MovementTotals, drift_share
-from gradtracer.statistics.saliency import saliency, saliency_shares
+from gradtracer.statistics.saliency import SaliencyShares, saliency, sorted_shares
 from gradtracer.statistics.staleness import StalenessQuantiles
 from gradtracer.statistics.unseen import Unseen, unseen_rows
-from gradtracer.statistics.zombie_rows import ZombieRows, zombie_rows
+from gradtracer.statistics.zombie_rows import MIN_EXPOSURES, ZombieRows, zombie_rows
 from gradtracer_schemas import Observation
+
+_GATHERED = 2_048
+"""Rows that are copied at once."""
 
 
 class TableFigures(NamedTuple):
-    """One report on a table. Row arrays exclude nothing; `padding_idx` counts as never seen."""
+    """One report on a table; `padding_idx` counts as never seen.
+
+    What is of single rows is not kept: it is read again when it is asked for, as it is then.
+    """
 
     layer: str
     rows: int
@@ -32,20 +39,16 @@ class TableFigures(NamedTuple):
     dim: int
     steps: int
     """Tracked steps."""
-    counts: npt.NDArray[np.integer]
-    """`[N]` look-ups; 0 at `padding_idx`."""
-    valid: npt.NDArray[np.bool_]
-    """`[N]` false at `padding_idx`."""
+    table: TableRows
+    spectrum: LookUpSpectrum
+    """How many rows have each number of look-ups."""
     gini: Gini | None
     entropy: float
     unseen: Unseen
     rank: EffectiveRank | None
     zombies: ZombieRows
     noise_energy: float
-    signal_share: npt.NDArray[np.float32]
-    """`[N]` 1 - V/E, held to 0 to 1."""
-    saliency: npt.NDArray[np.float32]
-    """`[N]` as `statistics/saliency.py`; NaN where unknown, and at `padding_idx`."""
+    saliency_shares: SaliencyShares | None
     velocity: float | None
     """Mean L2 norm of a touched row's update since the last report that saw one."""
     drift: DriftShare | None
@@ -68,12 +71,22 @@ class TableFigures(NamedTuple):
         """Share of rows seen."""
         return 1.0 - self.unseen.unseen / self.rows if self.rows else 0.0
 
+    @property
+    def counts(self) -> npt.NDArray[np.integer]:
+        """`[N]` look-ups; 0 at `padding_idx`."""
+        return self.table.look_ups.all()
+
+    @property
+    def never_seen(self) -> npt.NDArray[np.int64]:
+        """Rows that can be looked up and never were."""
+        rows = np.flatnonzero(self.counts == 0)
+        return rows if self.table.padding_idx is None else rows[rows != self.table.padding_idx]
+
 
 def measure(
     layer: str,
-    state: TableState,
+    table: TableRows,
     weight: torch.Tensor,
-    padding_idx: int | None,
     settings: Settings,
     *,
     halfway: Halfway | None = None,
@@ -81,48 +94,43 @@ def measure(
 ) -> TableFigures:
     """Compute every figure. O(N log N) on the host; the table itself stays on its device.
 
+    Beyond what is kept of the table it takes the memory of a block of rows, 4 bytes for each row
+    that was followed twice, and that of the test for each row that is ready for it.
     `halfway` is of the look-ups, `previous` of the last report that there was.
     """
-    # Both are copies of what the training goes on counting.
-    counts, exposures = state.counts, state.exposures
-    valid = np.ones(counts.size, dtype=bool)
-    if padding_idx is not None:
-        counts[padding_idx] = exposures[padding_idx] = 0
-        valid[padding_idx] = False
-    squared_norm, dim = _squared_norm(weight), int(weight.shape[1])
-    zombies = zombie_rows(
-        counts,
-        exposures,
-        state.energy,
-        state.noise,
-        state.agreement,
-        squared_norm,
-        noise_fdr=settings.zombie_fdr,
-        oscillation_fdr=settings.oscillation_fdr,
-    )
-    movement = state.movement
-    followed = exposures > 1
+    spectrum = look_up_spectrum(table.look_ups.blocks())
+    totals, dim = table.totals, int(weight.shape[1])
+    rows = table.size - (table.padding_idx is not None)
+    energy = _energy(table, weight)
+    movement = totals.movement
     return TableFigures(
         layer=layer,
-        rows=int(valid.sum()),
+        rows=rows,
         dim=dim,
-        steps=state.tracked_steps,
-        counts=counts,
-        valid=valid,
-        gini=gini(counts),
-        entropy=exposure_entropy(counts),
-        unseen=unseen_rows(counts, halfway, valid=int(valid.sum())),
-        rank=effective_rank(weight, _random_rows(counts, settings.seed, weight.device)),
-        zombies=zombies,
-        noise_energy=float(state.noise[followed].mean()) if followed.any() else 0.0,
-        signal_share=_signal_share(state),
-        saliency=saliency(counts, exposures, state.energy, squared_norm, dim),
+        steps=totals.tracked_steps,
+        table=table,
+        spectrum=spectrum,
+        gini=gini(spectrum),
+        entropy=exposure_entropy(spectrum),
+        unseen=unseen_rows(spectrum, halfway, valid=rows),
+        rank=effective_rank(weight, _random_rows(table, settings.seed, weight.device)),
+        zombies=_zombies(table, weight, settings),
+        noise_energy=energy.noise,
+        saliency_shares=energy.shares,
         velocity=_velocity(movement, previous),
         drift=drift_share(movement),
-        nonfinite_steps=state.nonfinite_steps,
-        first_nonfinite=state.first_nonfinite,
+        nonfinite_steps=totals.nonfinite_steps,
+        first_nonfinite=totals.first_nonfinite,
         movement=movement,
     )
+
+
+def row_saliency(table: TableRows, weight: torch.Tensor) -> npt.NDArray[np.float32]:
+    """`[N]` as `statistics/saliency.py`; NaN where unknown, and at `padding_idx`."""
+    found = np.full(table.size, np.nan, dtype=np.float32)
+    for _, block in table.followed():
+        found[block.rows] = _saliency(block, weight)
+    return found
 
 
 def observation(figures: TableFigures) -> Observation:
@@ -161,7 +169,7 @@ def observation(figures: TableFigures) -> Observation:
         }
     if figures.drift is not None:
         values["drift_share"] = figures.drift.value
-    shares = saliency_shares(figures.saliency)
+    shares = figures.saliency_shares
     if shares is not None:
         values |= {"saliency_top_share": shares.top, "saliency_rows_99": shares.rows_99}
     if figures.staleness is not None:
@@ -175,35 +183,98 @@ def observation(figures: TableFigures) -> Observation:
         if value is not None and math.isfinite(value)
     }
     return Observation(
-        layer=figures.layer, values=kept, curves={"lorenz": lorenz_curve(figures.counts)}
+        layer=figures.layer, values=kept, curves={"lorenz": lorenz_curve(figures.spectrum)}
     )
 
 
-def _signal_share(state: TableState) -> npt.NDArray[np.float32]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.divide(state.noise, state.energy, dtype=np.float32)
-    np.subtract(1.0, share, out=share)
-    share[~(state.energy > 0)] = 0.0
-    return np.clip(share, 0.0, 1.0, out=share)
+class _Energy(NamedTuple):
+    """Of the rows followed twice."""
+
+    noise: float
+    """Mean V; 0 where there is none."""
+    shares: SaliencyShares | None
 
 
-def _squared_norm(weight: torch.Tensor) -> npt.NDArray[np.floating]:
-    # One pass without a temporary of the table's size.
+def _energy(table: TableRows, weight: torch.Tensor) -> _Energy:
+    # Pages of it that are not written to take no memory.
+    values = np.empty(table.size, dtype=np.float32)
+    known, followed, noise = 0, 0, 0.0
+    for _, block in table.followed():
+        followed, noise = followed + block.rows.size, noise + block.noise.sum(dtype=np.float64)
+        each = _saliency(block, weight)
+        each = each[~np.isnan(each)]
+        values[known : known + each.size] = each
+        known += each.size
+    values = values[:known]
+    values.sort()
+    return _Energy(float(noise / followed) if followed else 0.0, sorted_shares(values))
+
+
+def _saliency(block: RowBlock, weight: torch.Tensor) -> npt.NDArray[np.float32]:
+    norm = _squared_norm(weight, block.rows)
+    return saliency(block.counts, block.exposures, block.energy, norm, int(weight.shape[1]))
+
+
+def _zombies(table: TableRows, weight: torch.Tensor, settings: Settings) -> ZombieRows:
+    """The test over the rows that are ready for it, numbered as in the table."""
+    exposed, blocks, norms = 0, list[RowBlock](), list[npt.NDArray[np.floating]]()
+    for seen, block in table.followed():
+        exposed += seen
+        # Of no rows, too, where there is nothing else: the test is asked in any case.
+        blocks.append(block.of(np.flatnonzero(block.exposures >= MIN_EXPOSURES)))
+        norms.append(_squared_norm(weight, blocks[-1].rows))
+    whole, norm = RowBlock(*map(np.concatenate, zip(*blocks, strict=True))), np.concatenate(norms)
+    del blocks, norms
+    found = zombie_rows(
+        whole.counts,
+        whole.exposures,
+        whole.energy,
+        whole.noise,
+        whole.agreement,
+        norm,
+        noise_fdr=settings.zombie_fdr,
+        oscillation_fdr=settings.oscillation_fdr,
+    )
+    return found._replace(rows=whole.rows[found.rows], unknown=exposed - found.tested)
+
+
+def _squared_norm(weight: torch.Tensor, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.floating]:
+    """`[R]` |w|^2 of ascending `rows`, some thousands of which are looked at together."""
     wide = torch.promote_types(weight.dtype, torch.float32)
-    norm = torch.linalg.vector_norm(weight.detach(), dim=1, dtype=wide)
-    return norm.square_().cpu().numpy()
+    found = torch.empty(rows.size, dtype=wide)
+    if not rows.size:
+        return found.numpy()
+    at = torch.from_numpy(rows).to(weight.device)
+    for part, place in zip(found.split(_GATHERED), at.split(_GATHERED), strict=True):
+        # Where most of a stretch is asked for there is no need to copy it.
+        first, last = int(place[0]), int(place[-1]) + 1
+        dense = last - first <= 2 * place.numel()
+        chosen = weight[first:last] if dense else weight.index_select(0, place)
+        norm = torch.linalg.vector_norm(chosen.detach(), dim=1, dtype=wide).square_()
+        part.copy_(norm.index_select(0, place - first) if dense else norm)
+    return found.numpy()
 
 
-def _random_rows(counts: npt.NDArray[np.integer], seed: int, device: torch.device) -> torch.Tensor:
+def _random_rows(table: TableRows, seed: int, device: torch.device) -> torch.Tensor:
     random = np.random.default_rng(seed)
     rows = np.zeros(0, dtype=np.int64)
-    if counts.size > 64 * SAMPLE:
+    if table.size > 64 * SAMPLE:
         # Few draws find enough in a table that is mostly seen, without a list of all its rows.
-        drawn = np.unique(random.integers(counts.size, size=4 * SAMPLE))
-        rows = drawn[counts[drawn] > 0]
+        drawn = np.unique(random.integers(table.size, size=4 * SAMPLE))
+        rows = drawn[table.look_ups[drawn] > 0]
     if rows.size < SAMPLE:
-        rows = np.flatnonzero(counts)
-    return torch.from_numpy(random.permutation(rows)[:SAMPLE]).to(device)
+        rows = _seen_rows(table)
+    return torch.from_numpy(random.permutation(rows)[:SAMPLE].astype(np.int64)).to(device)
+
+
+def _seen_rows(table: TableRows) -> npt.NDArray[np.integer]:
+    """Their numbers, in 4 bytes where that is enough."""
+    narrow = np.int32 if table.size <= INT32_MAX else np.int64
+    first, seen = 0, list[npt.NDArray[np.integer]]()
+    for counts in table.look_ups.blocks():
+        seen.append((np.flatnonzero(counts) + first).astype(narrow))
+        first += counts.size
+    return np.concatenate(seen)
 
 
 def _velocity(now: MovementTotals, previous: MovementTotals | None) -> float | None:

@@ -104,17 +104,20 @@ class TableObserver:
         """Whether there are look-ups since the last step."""
         return bool(self._pending)
 
-    def counts_now(self) -> torch.Tensor:
-        """`[N]` look-ups up to the last step, as a copy; for any thread.
+    def counts_now(self, first: int = 0, last: int | None = None) -> torch.Tensor:
+        """`[last - first]` look-ups of these rows up to the last step, a copy; for any thread.
 
         Read again where the training counted meanwhile; the counts alone where it always does.
         """
+        exposure = self.exposure
         for _ in range(_ATTEMPTS):
             version = self._version
-            counts, recent = self.exposure.counts.clone(), self._recent.ids.clone()
+            counts, recent = exposure.counts[first:last].clone(), self._recent.ids - first
+            recent = recent[(recent >= 0) & (recent < counts.numel())]
             if version % 2 == 0 and version == self._version:
-                return counts.index_add_(0, recent, torch.ones_like(recent, dtype=counts.dtype))
-        return self.exposure.counts.clone()
+                counts.index_add_(0, recent, torch.ones_like(recent, dtype=counts.dtype))
+                return counts
+        return exposure.counts[first:last].clone()
 
     def before_step(self, weight: torch.Tensor, grad: torch.Tensor | None, step: int = 0) -> None:
         """The optimizer is about to step on `weight`, in the run's step `step`."""

@@ -50,7 +50,7 @@ def summarize(figures: TableFigures) -> dict[str, Any]:
     rank = figures.rank.value if figures.rank is not None else 1.0
     named = int(figures.zombies.rows.size)
     return {
-        "num_embeddings": int(figures.counts.size),
+        "num_embeddings": figures.spectrum.size,
         "dead_count": figures.unseen.unseen,
         "dead_pct": 100.0 * figures.unseen.unseen / max(1, figures.rows),
         "zombie_count": named,

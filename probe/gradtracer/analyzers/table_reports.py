@@ -13,6 +13,7 @@ import torch
 
 from gradtracer.analyzers.table_figures import TableFigures, measure
 from gradtracer.analyzers.table_observer import TableObserver
+from gradtracer.analyzers.table_rows import live_rows, rows_of
 from gradtracer.analyzers.table_state import TableState, merge_states, read_state, unpack_state
 from gradtracer.statistics.exposure import Halfway, halfway
 from gradtracer.statistics.movement import MovementTotals
@@ -41,20 +42,24 @@ class TableReports:
     def measure(self, name: str, observer: TableObserver, steps: int) -> TableFigures:
         """Measure everything after `steps` steps. O(N log N); waits for the device."""
         with self._measuring, torch.no_grad():
-            own, others = read_state(observer), self._run.ranks.of(name)
-            state = merge_states(own, [unpack_state(packed) for packed in others])
+            others = [unpack_state(packed) for packed in self._run.ranks.of(name)]
+            if others:
+                state = merge_states(read_state(observer), others)
+                table, seen = rows_of(state, self._padding_idx), self._halfway(state)
+            else:
+                table = live_rows(observer, self._padding_idx)
+                seen = observer.exposure.halfway()
             figures = measure(
                 name,
-                state,
+                table,
                 self._weight,
-                self._padding_idx,
                 self._run.settings,
-                halfway=self._halfway(state) if others else observer.exposure.halfway(),
+                halfway=seen,
                 previous=self._movement,
             )
-            staleness = self._staleness.observe(figures.counts, steps)
+            staleness = self._staleness.observe(table.look_ups, steps)
             if self._start is not None:
-                self.start_share = self._start.read(self._weight, figures.counts)
+                self.start_share = self._start.read(self._weight, table.look_ups)
         earlier = [rank for step, rank in self._ranks if step <= 0.75 * steps]
         return figures._replace(staleness=staleness, earlier_rank=earlier[-1] if earlier else None)
 

@@ -20,7 +20,7 @@ _LIMIT = 40
 
 
 class TableState(NamedTuple):
-    """State of one process, or of all ranks of a training; arrays `[N]`."""
+    """State of one process, or of all ranks of a training; arrays `[N]`, or of some rows alone."""
 
     counts: npt.NDArray[np.integer]
     """Look-ups, exact up to the last optimizer step."""
@@ -35,6 +35,16 @@ class TableState(NamedTuple):
     first_nonfinite: int = -1
     """The run's step of the first of them; -1 where there was none."""
 
+    def part(self, first: int, last: int) -> TableState:
+        """Of the rows from `first` up to `last`; views."""
+        return self._replace(
+            counts=self.counts[first:last],
+            exposures=self.exposures[first:last],
+            energy=self.energy[first:last],
+            noise=self.noise[first:last],
+            agreement=self.agreement[first:last],
+        )
+
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True):
     rows: int
@@ -46,19 +56,19 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
     nonfinite_steps: int
 
 
-def read_state(observer: TableObserver) -> TableState:
-    """An observer's state on the host, from any thread; the training does not wait.
+def read_state(observer: TableObserver, first: int = 0, last: int | None = None) -> TableState:
+    """An observer's state of these rows on the host, from any thread; the training does not wait.
 
     The counts are a copy. The averages are views where the table is on the host: rows that the
     training touches meanwhile may be a step apart.
     """
     noise = observer.noise
     return TableState(
-        counts=observer.counts_now().cpu().numpy(),
-        exposures=noise.exposures.cpu().numpy(),
-        energy=noise.energy.cpu().numpy(),
-        noise=noise.noise.cpu().numpy(),
-        agreement=noise.agreement.cpu().numpy(),
+        counts=observer.counts_now(first, last).cpu().numpy(),
+        exposures=noise.exposures_of(first, last).cpu().numpy(),
+        energy=noise.energy[first:last].cpu().numpy(),
+        noise=noise.noise[first:last].cpu().numpy(),
+        agreement=noise.agreement[first:last].cpu().numpy(),
         movement=observer.movement.totals(),
         tracked_steps=observer.tracked_steps,
         nonfinite_steps=int(observer.nonfinite_steps),

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from gradtracer.analyzers.embedding import EmbeddingTracker
 from gradtracer.analyzers.flow import FlowTracker
 from gradtracer.analyzers.layer_figures import LayerFigures
-from gradtracer.analyzers.table_figures import TableFigures
+from gradtracer.analyzers.table_figures import TableFigures, row_saliency
 from gradtracer.compression.loss_rise import Loss
 from gradtracer.statistics.step_history import Column
 
@@ -124,11 +124,12 @@ def _table_fisher(figures: TableFigures, weight: Tensor, steps: int) -> Tensor |
     """`[N]` from the saliency n E |w|^2 / D; rows never followed twice get the others' mean E."""
     squared = weight.detach().double().square().sum(dim=1).cpu().numpy()
     counts = figures.counts.astype(np.float64)
-    known = np.isfinite(figures.saliency) & (squared > 0) & (counts > 0)
+    saliency = row_saliency(figures.table, weight)
+    known = np.isfinite(saliency) & (squared > 0) & (counts > 0)
     if not known.any() or steps <= 0:
         return None
     each = np.zeros(len(counts))
-    each[known] = figures.saliency[known] / squared[known]
+    each[known] = saliency[known] / squared[known]
     typical = each[known].sum() / counts[known].sum()
     each[~known] = typical * counts[~known]
     return torch.from_numpy((each / steps).astype(np.float32))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import MAX_SAMPLE, Finding, many, suppress
 from gradtracer.diagnoses.weight_decay import written
@@ -31,7 +29,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         return None
     share = unseen.dead / figures.rows
     folding = smallest_folding(figures.counts, settings.dead_share)
-    never = np.flatnonzero((figures.counts == 0) & figures.valid)
+    never = figures.never_seen
     return Finding(
         type="DEAD_EMBEDDINGS",
         severity="warning",
@@ -84,7 +82,7 @@ def _remedy(folding: Folding | None) -> str:
 def _effect(folding: Folding | None, figures: TableFigures, share: float) -> str:
     if folding is None:
         return f"About {share:.1%} fewer rows to store, with no change for trained ids."
-    cut = 1.0 - folding.rows / figures.counts.size
+    cut = 1.0 - folding.rows / figures.spectrum.size
     same = (
         "every id seen keeps a row of its own"
         if folding.shared == 0
@@ -96,7 +94,7 @@ def _effect(folding: Folding | None, figures: TableFigures, share: float) -> str
 def _fixes(folding: Folding | None, figures: TableFigures) -> list[FixOffer]:
     if folding is None:
         return [suppress()]
-    told = {"num_embeddings": folding.rows, "measured_rows": int(figures.counts.size)}
+    told = {"num_embeddings": folding.rows, "measured_rows": figures.spectrum.size}
     offer = FixOffer(fix="shrink-table", parameters=told, preferred=folding.shared == 0)
     return [offer, suppress()]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
 from gradtracer.settings import Settings
@@ -27,8 +25,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     confidence = probability_above(gini.value, gini.error, settings.popularity_gini)
     if confidence < 0.95:
         return None
-    counts = np.sort(figures.counts[figures.counts > 0])[::-1]
-    head = counts[: max(1, counts.size // 100)].sum() / counts.sum()
+    head = figures.spectrum.share_of_head(100)
     return Finding(
         type="POPULARITY_BIAS",
         severity="information",
@@ -65,7 +62,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             FixOffer(fix="log-q-correction", preferred=True),
             FixOffer(
                 fix="inverse-frequency-weights",
-                parameters={"power": flattening_power(counts, settings.popularity_gini)},
+                parameters={"power": flattening_power(figures.spectrum, settings.popularity_gini)},
             ),
             suppress(),
         ],

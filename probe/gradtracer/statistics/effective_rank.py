@@ -11,6 +11,8 @@ import torch
 
 _GROUPS = 10
 SAMPLE = 8_192
+_PART = 1_024
+"""Rows that are multiplied at once."""
 _T_975 = 2.262
 """Student t, 9 degrees of freedom, 97.5 %: ten groups."""
 
@@ -70,5 +72,9 @@ def _rank(gram: npt.NDArray[np.float64]) -> float:
 @lru_cache(maxsize=64)
 def _independent(rows: int, dim: int) -> float:
     """Effective rank of a Gaussian table `[rows, dim]`; one seeded draw, as it hardly varies."""
-    draw = np.random.default_rng(0).standard_normal((rows, dim))
-    return _rank(draw.T @ draw)
+    random = np.random.default_rng(0)
+    gram = np.zeros((dim, dim))
+    for first in range(0, rows, _PART):
+        part = random.standard_normal((min(_PART, rows - first), dim))
+        gram += part.T @ part
+    return _rank(gram)

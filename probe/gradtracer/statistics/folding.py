@@ -29,10 +29,10 @@ def shared_look_ups(counts: npt.NDArray[np.integer], rows: int) -> float:
     total = int(counts.sum())
     if total == 0:
         return 0.0
-    padded = np.zeros(-(-counts.size // rows) * rows, dtype=np.int64)
-    padded[: counts.size] = counts
-    kept = int(padded.reshape(-1, rows).max(axis=0).sum())
-    return 1.0 - kept / total
+    whole = counts.size // rows * rows
+    kept = counts[:whole].reshape(-1, rows).max(axis=0, initial=0)
+    np.maximum(kept[: counts.size - whole], counts[whole:], out=kept[: counts.size - whole])
+    return 1.0 - int(kept.sum(dtype=np.int64)) / total
 
 
 def smallest_folding(counts: npt.NDArray[np.integer], least: float) -> Folding | None:

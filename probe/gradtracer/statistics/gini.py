@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Counts = npt.NDArray[np.integer]
-
-_DENSE = 2**20
-"""Counts below it are told apart by a table, larger ones by sorting."""
+from gradtracer.statistics.look_up_spectrum import Counts, LookUpSpectrum, spectrum_of
 
 
 class Gini(NamedTuple):
@@ -21,15 +17,15 @@ class Gini(NamedTuple):
     n: int
 
 
-def gini(counts: Counts) -> Gini | None:
-    """Gini coefficient of positive counts `[n]`; None for fewer than two rows.
+def gini(counts: Counts | LookUpSpectrum) -> Gini | None:
+    """Gini coefficient of positive counts `[n]` or their spectrum; None for fewer than two rows.
 
     G = 2 sum(i x_(i)) / (n sum(x)) - (n + 1) / n over sorted x (Yitzhaki and Schechtman, The Gini
     Methodology, 2013). Standard error by the leave-one-row-out jackknife: without row k the ranks
     above it fall by one. Rows of equal counts are taken together: O(n), and memory for as many
     numbers as there are different counts.
     """
-    x, times = _grouped(counts)
+    x, times, _ = spectrum_of(counts)
     n = int(times.sum())
     if n < 2:
         return None
@@ -44,31 +40,20 @@ def gini(counts: Counts) -> Gini | None:
     return Gini(float(value), error, n)
 
 
-def exposure_entropy(counts: Counts) -> float:
+def exposure_entropy(counts: Counts | LookUpSpectrum) -> float:
     """Shannon entropy, in nats, of the exposure distribution over rows; 0 with none seen."""
-    x, times = _grouped(counts)
+    x, times, _ = spectrum_of(counts)
     if x.size == 0:
         return 0.0
     p = x / (times * x).sum()
     return float(-(times * p * np.log(p)).sum())
 
 
-def lorenz_curve(counts: Counts, points: int = 33) -> list[float]:
+def lorenz_curve(counts: Counts | LookUpSpectrum, points: int = 33) -> list[float]:
     """Share of look-ups held by the rarest q of the rows seen, at `points` even steps of q."""
-    x, times = _grouped(counts)
+    x, times, _ = spectrum_of(counts)
     if x.size == 0:
         return []
     held = np.concatenate([[0.0], np.cumsum(times * x) / (times * x).sum()])
     rows = np.concatenate([[0.0], np.cumsum(times) / times.sum()])
     return [float(v) for v in np.interp(np.linspace(0.0, 1.0, points), rows, held)]
-
-
-def _grouped(counts: Counts) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The different positive counts, ascending, and how many rows have each."""
-    if counts.size and int(counts.max()) < _DENSE:
-        times = np.bincount(counts)
-        times[0] = 0
-        values = np.flatnonzero(times)
-        return values.astype(np.float64), times[values].astype(np.float64)
-    values, times = np.unique(counts[counts > 0], return_counts=True)
-    return values.astype(np.float64), times.astype(np.float64)

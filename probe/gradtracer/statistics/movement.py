@@ -41,10 +41,15 @@ class Movement:
 
     def __init__(self, rows: int, device: torch.device, seed: int, excluded: int | None) -> None:
         generator = torch.Generator().manual_seed(seed)
-        candidates = torch.randperm(rows, generator=generator)[: _WITNESSES + 1]
+        if rows > 64 * _WITNESSES:
+            # Few draws are enough, without a list of all rows.
+            candidates = torch.randint(rows, (4 * _WITNESSES,), generator=generator).unique()
+        else:
+            candidates = torch.arange(rows)
+        order = torch.randperm(candidates.numel(), generator=generator)
+        candidates = candidates[order[: _WITNESSES + 1]]
         if excluded is not None:
             candidates = candidates[candidates != excluded]
-        # A copy: a slice would keep the whole permutation alive.
         self._witnesses = candidates[:_WITNESSES].clone().to(device)
         self.sums = torch.zeros(len(MovementTotals._fields), dtype=torch.float64, device=device)
         self._sampled: torch.Tensor | None = None

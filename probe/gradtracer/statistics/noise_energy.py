@@ -66,7 +66,11 @@ class NoiseEnergy:
         self._word = torch.arange(_WORDS, device=device).unsqueeze(1)
         self._places = torch.zeros(0, dtype=torch.int64, device=device)
         self._ones = torch.zeros(0, device=device)
-        self._recorded = StepBuffer(torch.zeros(0, self._blocks * _BLOCK, device=device))
+        # Four bfloat16 are one word: gradients of 1e-6 do not underflow, three digits are enough.
+        self._recorded = StepBuffer(
+            torch.zeros(0, self._blocks * _BLOCK, dtype=torch.bfloat16, device=device)
+        )
+        self._projected = StepBuffer(torch.zeros(0, self._blocks * _BLOCK, device=device))
         self._whole: list[bool] = []
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
         self._may_ask = device.type == "cpu"
@@ -92,7 +96,11 @@ class NoiseEnergy:
     @property
     def exposures(self) -> torch.Tensor:
         """`[N]` int16: exposures that followed a kept one, plus the first; stays at about 40."""
-        return self.state.view(torch.int16)[8::12] // ExposureClock.PER_EXPOSURE
+        return self.exposures_of()
+
+    def exposures_of(self, first: int = 0, last: int | None = None) -> torch.Tensor:
+        """`exposures` of the rows from `first` up to `last`."""
+        return self.state.view(torch.int16)[8::12][first:last] // ExposureClock.PER_EXPOSURE
 
     @property
     def together(self) -> int:
@@ -124,8 +132,11 @@ class NoiseEnergy:
         end = start + ids.numel()
         if self._recorded.size < end:
             self._recorded.resize(max(end, 2 * start), keep=start)
-        place = self._recorded.part(start, end)
-        self._whole.append(at_look_ups(grad, ids, self._basis, place, given=given))
+        if self._projected.size < end - start:
+            self._projected.resize(end - start)
+        projected = self._projected.part(0, end - start)
+        self._whole.append(at_look_ups(grad, ids, self._basis, projected, given=given))
+        self._recorded.part(start, end).copy_(projected)
 
     def settle(self, ids: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor | None:
         """Take what was recorded into the state.
@@ -139,8 +150,7 @@ class NoiseEnergy:
             known that there was none.
         """
         self._bad = torch.zeros((), dtype=torch.bool, device=ids.device)
-        # Four bfloat16 are one word: gradients of 1e-6 do not underflow, three digits are enough.
-        recorded = self._recorded.whole[: bounds[-1]].bfloat16()
+        recorded = self._recorded.whole[: bounds[-1]]
         step = 0
         for whole, run in groupby(self._whole):
             part = bounds[step : step + len(list(run)) + 1]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 _TOP = 0.01
 _MOST = 0.99
+_BLOCK = 65_536
 
 
 class SaliencyShares(NamedTuple):
@@ -66,11 +67,23 @@ def saliency(
 
 def saliency_shares(found: npt.NDArray[np.float32]) -> SaliencyShares | None:
     """From `saliency`'s `[N]`. O(N log N). None where no row is known, or all are 0."""
-    known = found[~np.isnan(found)]
-    known.sort()
-    held = np.cumsum(known[::-1], dtype=np.float64)
-    if not held.size or held[-1] <= 0:
+    return sorted_shares(np.sort(found[~np.isnan(found)]))
+
+
+def sorted_shares(known: npt.NDArray[np.float32]) -> SaliencyShares | None:
+    """The same of the rows known, `[K]` ascending; a block at a time, without a copy."""
+    total = float(known.sum(dtype=np.float64))
+    if not known.size or total <= 0:
         return None
-    top = int(np.ceil(_TOP * held.size))
-    rows = int(np.searchsorted(held, _MOST * held[-1])) + 1
-    return SaliencyShares(float(held[top - 1] / held[-1]), rows / held.size)
+    top = int(np.ceil(_TOP * known.size))
+    held, last = 0.0, known.size
+    while True:
+        block = np.cumsum(known[max(0, last - _BLOCK) : last][::-1], dtype=np.float64) + held
+        last -= block.size
+        held = float(block[-1])
+        if held >= _MOST * total or last == 0:
+            break
+    within = int(np.searchsorted(block, _MOST * total))
+    rows = min(known.size - last - block.size + within + 1, known.size)
+    top_share = float(known[-top:].sum(dtype=np.float64)) / total
+    return SaliencyShares(top_share, rows / known.size)

@@ -6,13 +6,21 @@ scatter in the training's thread. The counts of two reports tell nearly as much,
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 SAMPLE = 16_384
+
+
+class RowCounts(Protocol):
+    """Look-ups of each row: an array `[N]`, or what reads them."""
+
+    def __getitem__(self, rows: npt.NDArray[np.int64], /) -> npt.NDArray[np.integer]:
+        """`[R]` of `rows`."""
+        ...
 
 
 class StalenessQuantiles(NamedTuple):
@@ -49,7 +57,7 @@ class Staleness:
         nothing = np.zeros(sample.size, dtype=np.int64)
         self._seen = _Seen(nothing, nothing, step)
 
-    def observe(self, counts: npt.NDArray[np.integer], step: int) -> StalenessQuantiles | None:
+    def observe(self, counts: RowCounts, step: int) -> StalenessQuantiles | None:
         """Take in a report's `counts`, `[N]` look-ups after `step` steps.
 
         Of several ranks these are the sums: a row is as stale as where it was seen last. None where

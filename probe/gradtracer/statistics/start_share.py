@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gradtracer.statistics.effective_rank import effective_rank
+from gradtracer.statistics.staleness import RowCounts
 
 SAMPLE = 1_024
 """Rows whose first values are kept."""
@@ -63,7 +64,7 @@ class StartSample:
             self._random = rank is not None and rank.interval[1] >= _INDEPENDENT * rank.null
         return self._random
 
-    def read(self, weight: torch.Tensor, counts: NDArray[np.integer]) -> StartShare | None:
+    def read(self, weight: torch.Tensor, counts: RowCounts) -> StartShare | None:
         """Compare with `weight` now; None with fewer than 32 rows in use, or if not finite.
 
         With first values a, values b and movement d = b - a, over all entries of the rows that

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from gradtracer.statistics.exposure import Halfway
-from gradtracer.statistics.gini import Counts
+from gradtracer.statistics.look_up_spectrum import Counts, LookUpSpectrum, spectrum_of
 
 _TERMS = 16
 
@@ -47,7 +47,10 @@ class Unseen(NamedTuple):
 
 
 def unseen_rows(
-    counts: Counts, halfway: Halfway | None = None, *, valid: int | None = None
+    counts: Counts | LookUpSpectrum,
+    halfway: Halfway | None = None,
+    *,
+    valid: int | None = None,
 ) -> Unseen:
     """Expected number of new rows in as many look-ups again, from the counts so far.
 
@@ -66,15 +69,19 @@ def unseen_rows(
     limit is given.
 
     Args:
-        counts: `[N]` look-ups of each row. All zeros: everything is still to come.
+        counts: `[N]` look-ups of each row, or their spectrum. All zeros: everything is still to
+            come.
         valid: rows that can be looked up, where some of those without a look-up cannot.
         halfway: rows new since a share c of the look-ups, where known.
     """
-    unseen = (counts.size if valid is None else valid) - int(np.count_nonzero(counts))
-    look_ups = int(counts.sum(dtype=np.int64))
+    spectrum = spectrum_of(counts)
+    unseen = (spectrum.size if valid is None else valid) - spectrum.seen
+    look_ups = spectrum.total
     if look_ups == 0:
         return Unseen(unseen, float(unseen), 1.0, 0)
-    frequency = np.bincount(counts[(counts > 0) & (counts <= _TERMS)], minlength=_TERMS + 1)[1:]
+    rare = spectrum.look_ups <= _TERMS
+    frequency = np.zeros(_TERMS)
+    frequency[spectrum.look_ups[rare].astype(int) - 1] = spectrum.rows[rare]
     weight = _weights()
     to_come = min(max(float((weight * frequency).sum()), 0.0), float(unseen))
     error = math.sqrt(max(1.0, float((weight**2 * frequency).sum()) + to_come))

@@ -59,9 +59,7 @@ def test_nothing_looked_up_is_no_finding(make_figures: MakeFigures) -> None:
 
 def test_padding_is_not_among_the_rows(make_figures: MakeFigures) -> None:
     counts = drawn(900, 600, 9_000)
-    valid = np.ones(900, dtype=bool)
-    valid[700] = False
-    finding = examine(make_figures(counts, valid=valid, rows=899), SETTINGS)
+    finding = examine(make_figures(counts, padding_idx=700, rows=899), SETTINGS)
     assert finding is not None
     assert finding.rows is not None
     assert finding.rows.count == 299

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from gradtracer.analyzers.table_figures import measure
+from gradtracer.analyzers.table_figures import row_saliency
 from gradtracer.analyzers.table_observer import TableObserver
-from gradtracer.analyzers.table_state import read_state
-from gradtracer.settings import Settings
+from gradtracer.analyzers.table_rows import live_rows
 from gradtracer.statistics.saliency import saliency, saliency_shares
 
 DIM = 4
@@ -53,7 +52,7 @@ def test_saliency_is_the_rise_of_the_loss_when_a_row_is_set_to_zero() -> None:
         observer.look_up(ids, trains=True)
         observer.before_step(table.weight, table.weight.grad)
     observer.count_pending()
-    found = measure("t", read_state(observer), table.weight.detach(), None, Settings()).saliency
+    found = row_saliency(live_rows(observer, None), table.weight.detach())
     assert found.dtype == np.float32
     ratio = found / (2 * rise.numpy())
     assert np.median(ratio) == pytest.approx(1.0, abs=0.05)
