@@ -206,6 +206,8 @@ def test_gradients_that_are_not_finite_are_counted_and_leave_no_trace(bad: float
 
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 def test_bags_with_offsets_are_observed_by_their_ids(mode: str) -> None:
+    # Under "max" a row whose neighbour is larger everywhere has no gradient.
+    torch.manual_seed(0)
     loop = Loop(nn.EmbeddingBag(10, 4, mode=mode, sparse=mode != "max"))
     offsets = torch.tensor([0, 2, 2])
     for _ in range(12):
