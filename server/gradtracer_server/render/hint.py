@@ -90,9 +90,11 @@ def _measured(progress: Progress | None) -> list[str]:
     metrics = progress.metrics
     held_out = [name for name in metrics if name.lower().startswith(("val", "eval", "test"))]
     if held_out:
-        # The one that the user named first; of `val-logloss` the first word is enough here.
+        # The one that the user named first; of `val-logloss` the first word is enough here, and
+        # `validation`, as libraries call it themselves, would leave no room for its value.
         name = held_out[0]
         short = clean(name.replace("_", "-").partition("-")[0], _NAME)
+        short = "val" if short.lower() == "validation" else short
         return [f"{short} {number(metrics[name])}"]
     if progress.loss is not None:
         return [f"loss {number(progress.loss)}"]

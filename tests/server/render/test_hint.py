@@ -48,6 +48,7 @@ def test_layers_of_a_loop_are_counted(run: Run) -> None:
         ({"train-logloss": 0.1, "val-logloss": 0.231}, 0.231, "round 412/1,000, val 0.231"),
         ({"val_ndcg": 0.5, "val_hit_rate": 0.7}, 0.231, "round 412/1,000, val 0.500"),
         ({"valid_0_auc": 0.9}, None, "round 412/1,000, valid 0.900"),
+        ({"validation_0-rmse": 1.25}, 0.231, "round 412/1,000, val 1.25"),
         ({"train-rmse": 0.5}, 0.4, "round 412/1,000, loss 0.400"),
         ({"learn": 0.5}, None, "round 412/1,000, learn 0.500"),
         ({}, None, "round 412/1,000"),
