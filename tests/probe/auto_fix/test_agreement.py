@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.distributed import HashStore
 
 from gradtracer import rank_channel
+from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.auto_fix.agreement import INTERVAL, Follower, Leader, Proposal
 from gradtracer.auto_fix.hook import UNTOUCHED, RowScaler
+from gradtracer.auto_fix.intervene import AutoFix
 from gradtracer.rank_channel import Channel
+from gradtracer.run import Run
+from gradtracer_schemas import Intervention
 
 ROWS = 50
 HALF = INTERVAL // 2
@@ -161,3 +168,76 @@ def test_large_messages_go_in_parts_and_old_ones_are_dropped(monkeypatch: pytest
         assert other.fetch(latest) == body
     # Two messages of three parts, and the number of the latest.
     assert store.num_keys() <= 7 + 1
+
+
+class TwoRanks:
+    """Auto-fix of the first rank and the side of another one, over one store, step by step."""
+
+    def __init__(self, run: Run) -> None:
+        store = HashStore()
+        self.weight = nn.Parameter(torch.zeros(ROWS, 4))
+        self.optimizer = torch.optim.SGD([self.weight], lr=0.1)
+        self.leader = Leader(Channel(store, "run/table", 2))
+        self.first = AutoFix(run, "table", self.weight, 1, leader=self.leader)
+        self.other = Follower(Channel(store, "run/table", 2), "table", ROWS, torch.device("cpu"))
+        self.observer = TableObserver(
+            self.weight.detach(), track_interval=1, seed=0, padding_idx=None
+        )
+        self.step = 0
+
+    def exchange(self) -> None:
+        """What the threads of both do at a report."""
+        self.first.report(self.observer, self.weight, final=False)
+        self.other.follow()
+
+    def train(self, steps: int) -> None:
+        for _ in range(steps):
+            self.step += 1
+            self.first.before_step(self.optimizer, self.weight)
+            self.first.after_step(self.weight, self.observer, self.step)
+            self.other.after_step(self.weight, self.step)
+
+    @property
+    def acting(self) -> tuple[bool, bool]:
+        return self.first.scaler.acts, self.other.scaler.acts
+
+
+def treating(run: Run) -> dict[str, Any]:
+    """State of an auto-fix that treats the third row."""
+    state = AutoFix(run, "table", torch.zeros(ROWS, 4), 1).state_dict()
+    state["levels"][3] = 77
+    return state
+
+
+def test_what_a_saved_state_treated_begins_again_when_all_ranks_hold_it(run: Run):
+    ranks = TwoRanks(run)
+    ranks.first.load_state_dict(treating(run))
+    ranks.train(INTERVAL)
+    assert ranks.acting == (False, False)
+    ranks.exchange()
+    ranks.train(INTERVAL - 1)
+    assert ranks.acting == (False, False)
+    ranks.train(1)
+    assert ranks.acting == (True, True)
+
+
+def test_turned_off_in_the_first_rank_it_stops_in_all_at_one_step(
+    run: Run, said: Callable[[Run], list[Intervention]], audited: Callable[[Run], list[Any]]
+):
+    ranks = TwoRanks(run)
+    ranks.first.load_state_dict(treating(run))
+    ranks.exchange()
+    ranks.train(INTERVAL)
+    ranks.first.request(False, "asked by the editor")
+    ranks.train(10)
+    ranks.exchange()
+    assert ranks.acting == (True, True)
+    ranks.train(INTERVAL - 11)
+    assert ranks.acting == (True, True)
+    ranks.train(1)
+    assert ranks.acting == (False, False)
+    ranks.exchange()
+    stop = said(run)[-1]
+    assert (stop.action, stop.rows) == ("stop", 0)
+    assert stop.reason == "turned off: asked by the editor; in all ranks alike"
+    assert [line["num_affected"] for line in audited(run)] == [1, 1]
