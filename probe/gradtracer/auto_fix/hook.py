@@ -112,14 +112,16 @@ class RowScaler:
         if scales == "gradient":
             weight.grad, self._shared = _scaled(grad, levels), grad
             return
-        if not grad.is_sparse and 2 * levels.rows.numel() > weight.shape[0]:
+        most = 2 * levels.rows.numel() > weight.shape[0]
+        if most and not grad.is_sparse:
             # One pass over the table is quicker than half of its rows one by one.
             factors = _factors(levels.table, weight.dtype)
             self._before = _Before(None, weight.detach().clone(), factors)
             return
         rows = grad._indices()[0] if grad.is_sparse else levels.rows
         chosen = levels.table.index_select(0, rows)
-        if grad.is_sparse and rows.device.type == "cpu":
+        if grad.is_sparse and not most and rows.device.type == "cpu":
+            # Where most of them act, to find them takes longer than to copy the rest as it is.
             acts = (chosen < UNTOUCHED).nonzero().flatten()
             rows, chosen = rows.index_select(0, acts), chosen.index_select(0, acts)
         if rows.numel():
@@ -145,7 +147,7 @@ class RowScaler:
 
 def _factors(levels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """`[R, 1]` 0 to 1."""
-    return levels.float().div_(UNTOUCHED).to(dtype).unsqueeze(1)
+    return torch.div(levels, UNTOUCHED).to(dtype).unsqueeze(1)
 
 
 def _scaled(grad: torch.Tensor, levels: Levels) -> torch.Tensor:
