@@ -80,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     risen_loss: Share = 0.01
     """Raise LEARNING_RATE_TOO_HIGH when the training loss has risen by more than this share of its
     minimum: less is no reason to train anew."""
+    noise_floor_share: Share = 0.25
+    """Raise it, too, when the wandering of the weights holds more than this share of the training
+    loss: a third of the rate then takes a sixth of the loss away."""
     overfit_share: Share = 0.01
     """Raise OVERFITTING_ROUNDS, and MISSING_REGULARIZATION for a metric that turns, when more than
     this share of what the validation metric had gained is lost again: less is no reason to train

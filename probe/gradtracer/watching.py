@@ -129,8 +129,9 @@ def observe(
         FlowTracker(
             model, track_interval=settings.track_interval, run=run, sites=sites, watch_site=site
         )
-    if run.streams and not any(isinstance(each, TrainingTracker) for each in run.trackers):
-        TrainingTracker(run, site)
+    if run.streams:
+        known = [each for each in run.trackers if isinstance(each, TrainingTracker)]
+        (known or [TrainingTracker(run, site)])[0].observe(model)
     compared = any(isinstance(each, FlowManager) and each.compares(model) for each in run.trackers)
     if not compared and (towers is not None or (settings.towers and has_towers(model))):
         FlowManager(

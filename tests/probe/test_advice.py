@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from gradtracer.diagnoses.finding import Finding
 from gradtracer.diagnoses.weight_decay import LARGEST, acts_within, decay_over, forgotten
 from gradtracer.learning_curve import POINTS, Curve, Told, sense_of_held_out
 from gradtracer.settings import Settings
+from gradtracer.statistics.noise_floor import NoiseFloor
 from gradtracer.statistics.start_share import StartSample, StartShare
 from gradtracer.statistics.trend import late_trend
 
@@ -179,13 +181,13 @@ def test_a_loss_that_rises_again_asks_for_a_lower_rate(
     run = gradtracer.watch(
         model, optimizer=optimizer, folder=str(tmp_path), publish=False, report_seconds=1e6
     )
-    for _ in range(60):
-        for _ in range(10):
-            loss = nn.functional.mse_loss(model(inputs), target)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        run.log(loss=loss)
+    for step in range(600):
+        loss = nn.functional.mse_loss(model(inputs), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 10 == 9:
+            run.log(loss=loss)
     found = advice(run)
     assert ("LEARNING_RATE_TOO_HIGH" in found) == raised
     if raised:
@@ -207,7 +209,8 @@ def figures(
     def curve(name: str, values: list[float] | None) -> Curve | None:
         if values is None:
             return None
-        return Curve(name, 100.0 * np.arange(1, len(values) + 1), np.array(values))
+        steps = np.arange(100, 100 * len(values) + 1, 100, dtype=np.float64)
+        return Curve(name, steps, np.array(values))
 
     return TrainingFigures(
         step=100 * len(loss or validation or [0]),
@@ -271,6 +274,62 @@ def test_a_rising_loss_is_put_down_to_the_rate_unless_decay_acts() -> None:
     scheduled = ADAM._replace(lr=1e-5, base_lr=0.03)
     found = learning_rate_too_high.examine(figures(TURN, optimizer=scheduled), Settings())
     assert found is not None and found.fixes[0].parameters == {"lr": 0.01, "measured_lr": 0.03}
+
+
+PLATEAU = [1.0, *(0.3 + NOISE)]
+
+
+@pytest.mark.parametrize(
+    ("change", "raised"),
+    [
+        ({}, True),
+        ({"floor": NoiseFloor(0.12, 0.03, 24)}, False),
+        ({"floor": None}, False),
+        ({"optimizer": ADAM._replace(lr=1e-3)}, False),
+        ({"loss": FALLING}, False),
+        ({"loss": [-x for x in PLATEAU]}, False),
+        ({"loss": PLATEAU[:8]}, False),
+        ({"validation": PLATEAU}, True),
+        ({"validation": TURN}, False),
+    ],
+)
+def test_a_loss_at_the_floor_of_its_steps_asks_for_smaller_ones(
+    change: dict[str, Any], raised: bool
+) -> None:
+    seen = figures(
+        change.get("loss", PLATEAU), change.get("validation"), change.get("optimizer", ADAM)
+    )
+    seen = seen._replace(floor=change.get("floor", NoiseFloor(0.12, 0.01, 24)))
+    found = learning_rate_too_high.examine(seen, Settings())
+    assert (found is not None) == raised
+    if found is not None:
+        assert found.evidence[0].statistic == "noise_floor"
+        assert found.fixes[0].parameters == {"lr": 0.003, "measured_lr": 0.01}
+        assert found.severity == ("warning" if change else "information")
+
+
+@pytest.mark.parametrize(("rate", "raised"), [(0.2, True), (0.003, False)])
+def test_a_real_plateau_of_the_steps_own_making_is_found(
+    tmp_path: Path, rate: float, raised: bool
+) -> None:
+    torch.manual_seed(0)
+    truth, model = torch.randn(1, 40), nn.Linear(40, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    run = gradtracer.watch(
+        model, optimizer=optimizer, folder=str(tmp_path), publish=False, report_seconds=1e6
+    )
+    for _ in range(30):
+        losses: list[float] = []
+        for _ in range(50):
+            x = torch.randn(16, 40)
+            y = x @ truth.T + 0.5 * torch.randn(16, 1)
+            loss = nn.functional.mse_loss(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        run.log(loss=float(np.mean(losses)))
+    assert ("LEARNING_RATE_TOO_HIGH" in advice(run)) == raised
 
 
 def test_an_optimizer_without_a_decoupled_form_gets_the_words_and_no_edit() -> None:
@@ -400,7 +459,7 @@ def test_what_is_told_is_bounded_and_read_as_means() -> None:
     told.add(20_000, "no number")
     curve = told.curve("loss")
     assert curve is not None and len(curve.values) == POINTS
-    assert len(told._points) <= 4096
+    assert len(told._points) <= 4096  # pyright: ignore[reportPrivateUsage]
     assert np.all(np.diff(curve.values) > 0)
     assert curve.values.mean() == pytest.approx(10_000, rel=0.02)
     assert Told().curve("loss") is None

@@ -1,21 +1,25 @@
 """TrainingTracker: the training as a whole, judged on the line that builds the optimizer.
 
-Sees no step itself: it reads what the user tells of loss and metrics, and what the run's other
-trackers know, in the reporting thread.
+It reads what the user tells of loss and metrics, and what the run's other trackers know, in the
+reporting thread; in the training thread it looks at some coordinates of the weights, now and then.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from torch import nn
+
 from gradtracer.analyzers.breaks import first_break
 from gradtracer.analyzers.optimizer_facts import TrainedBy
 from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
+from gradtracer.analyzers.weight_looks import WeightLooks
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.diagnoses.training import TRAINING
 from gradtracer.learning_curve import Curve, sense_of_held_out
 from gradtracer.statistics.start_share import StartShare
+from gradtracer.stepping import add_watcher, forget_matches, remove_watcher
 from gradtracer_schemas import Diagnosis, SourceSite
 
 if TYPE_CHECKING:
@@ -48,7 +52,14 @@ class TrainingTracker:
         self.name = run.unique_layer_name("training")
         self._watch_site = watch_site
         self._book: DiagnosisBook | None = None
+        self._looks = WeightLooks(run.settings.seed)
+        add_watcher(self._looks)
         run.trackers.append(self)
+
+    def observe(self, model: nn.Module) -> None:
+        """Look at the weights of `model`, too."""
+        self._looks.observe(model)
+        forget_matches()
 
     def figures(self, *, ended: bool = False) -> TrainingFigures:
         """What is known now; in the reporting thread, as the numbers may lie on a device."""
@@ -64,6 +75,7 @@ class TrainingTracker:
             broke=first_break(list(self.run.trackers)),
             validation=self._validation(),
             starts=tuple(self._starts()),
+            floor=self._looks.read() if loss is not None else None,
         )
 
     def _trained_by(self) -> TrainedBy | None:
@@ -116,9 +128,12 @@ class TrainingTracker:
 
     def forget(self) -> None:
         """Become inert: a forked child, which reports nothing."""
+        self._looks.close()
 
     def detach(self) -> None:
-        """Stop observing: it holds nothing of the training."""
+        """Stop observing; what is known stays."""
+        self._looks.close()
+        remove_watcher(self._looks)
 
 
 def _size(by: TrainedBy) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.learning_curve import Curve, NotNumbers
+from gradtracer.statistics.noise_floor import NoiseFloor
 from gradtracer.statistics.start_share import StartShare
 
 
@@ -38,6 +39,9 @@ class TrainingFigures(NamedTuple):
     """The first metric of held-out examples that the user told."""
     starts: tuple[TableStart, ...] = ()
     """The tables that began at random and are trained."""
+
+    floor: NoiseFloor | None = None
+    """What the wandering of the weights costs, over the later half of the run."""
 
     @property
     def horizon(self) -> int | None:

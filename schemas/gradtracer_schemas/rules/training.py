@@ -7,27 +7,38 @@ from gradtracer_schemas.rule import Rule
 TRAINING_RULES = (
     Rule(
         type="LEARNING_RATE_TOO_HIGH",
-        title="A training loss that rises again",
+        title="Steps that keep the training loss up",
         looks_for=(
             "A training loss, as told by `run.log(loss=...)`, that lies above its minimum by more "
-            "than a series without drift would rise by chance, and by more than 1 %."
+            "than a series without drift would rise by chance, and by more than 1 %. Or one that "
+            "lies still, while a quarter of it or more, and more than as many steps again would "
+            "bring, is what the wandering of the weights costs: half of the product of gradient "
+            "and weights less their mean, at up to 64 looks over the run (Student t over looks, "
+            "p below 0.01)."
         ),
         matters=(
             "A step that is small enough lowers the loss it follows. One that raises it learns "
-            "from each batch at the cost of the others."
+            "from each batch at the cost of the others; steps that circle the minimum come no "
+            "nearer to it, however long they go on."
         ),
         remedies=(
             "Lower the learning rate by a factor of 3, or let a schedule lower it as training goes "
-            "on."
+            "on; or average the weights of late steps."
         ),
         silent_when=(
-            "No loss is told, or fewer than 20 values; the loss lies still, as it does at a rate "
-            "that is only somewhat too high; or weight decay is strong enough to raise the loss by "
-            "itself."
+            "No loss is told, or fewer than 20 values (eight in the later half, for one that lies "
+            "still); weight decay is strong enough to raise the loss by itself. Of a loss that "
+            "lies still: a schedule has halved the rate; a held-out metric has turned; the run had "
+            "fewer than some 200 steps; so many units are dead that nothing wanders. "
+            "It speaks of the training loss: where a model learns noise by heart, smaller steps "
+            "help it to do so. The loss told must be the one whose gradient is taken, and not a "
+            "multiple of it."
         ),
         source=(
             "Lévy, Processus stochastiques et mouvement brownien (1948): end less minimum of a "
-            "driftless walk; Newey and West, Econometrica 55 (1987), for its variance."
+            "driftless walk; Newey and West, Econometrica 55 (1987), for its variance. Pflug, SIAM "
+            "Journal on Control and Optimization 28 (1990), and Yaida, ICLR 2019: stationary "
+            "fluctuations under a constant step."
         ),
     ),
     Rule(
