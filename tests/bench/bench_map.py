@@ -4,31 +4,53 @@
 
 Each script edits a real file of transformers 1 to 8 times: insertions, repeated statements,
 deletions, commenting out, renames, changed arguments, swapped lines, moved and renamed classes,
-half typed lines, and `ruff format` at several widths. Then every followed statement is placed.
+half typed lines, and `ruff format` or `black` at several widths. Then every followed statement is
+placed.
 `right`: unchanged, and found in its place, or gone, and said so; `outdated`: changed, and said so
 in its place (or said to be gone); `lost`: still there and said to be gone or outdated; `wrong`:
 another statement, or a changed one called unchanged. The goals: 99.5 % for the first two, and 0
 wrong.
 `buffer`: the edits reached an open document one by one; `disk`: only the result is seen.
+Last, what an edit and the placing of 1,000 statements take in one file of 50,000 lines.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import statistics
+import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import cycle
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workspaces"))
 
-from edit_scripts import Script, followed, judge, place
+from edit_scripts import FORMATTERS, Script, followed, judge, place
 
+from gradtracer_server.source.anchors import resolve
 from gradtracer_server.source.documents import Documents
-from gradtracer_server.source.index import SourceText
+from gradtracer_server.source.index import Position, Range, SourceText
 
 PATH = Path("/project/model.py")
+HOME = Path(__file__).resolve().parents[2] / "build" / "bench-map"
+BLACK = "black==26.10.1"
+LARGE = 50_000
+
+
+def add_black() -> None:
+    """Black beside this environment; where it cannot be had, the bench says so and goes on."""
+    if not (HOME / "black").is_dir():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(HOME), BLACK]
+        if subprocess.run(pip, check=False).returncode != 0:
+            print(f"{BLACK} could not be installed: ruff alone")
+            return
+    os.environ["PYTHONPATH"] = str(HOME)
+    command = [sys.executable, "-m", "black", "--fast", "--quiet", "--line-length"]
+    FORMATTERS["black"] = lambda width: [*command, str(width), "-"]
 
 
 def files(wanted: int) -> list[Path]:
@@ -49,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--misses", type=int, default=0, help="misses to name")
     options = parser.parse_args()
+    add_black()
     texts = [(path, path.read_text(encoding="utf-8")) for path in files(25)]
     verdicts: dict[str, Counter[str]] = {"buffer": Counter(), "disk": Counter()}
     kinds: Counter[str] = Counter()
@@ -95,6 +118,35 @@ def main() -> None:
         row = f"{way:<10}{total:>8}{shares[0]:>10.3f}{shares[1]:>12.3f}{shares[2]:>9.3f}"
         print(f"{row}{found['wrong']:>7}")
     print(f"{1000 * spent / options.scripts:.1f} ms a script, edits and placing of all statements")
+    large(texts)
+
+
+def large(texts: list[tuple[Path, str]]) -> None:
+    """Edit and place in one long file."""
+    text = ""
+    for _, each in cycle(texts):
+        text += each
+        if text.count("\n") >= LARGE:
+            break
+    found = followed(str(PATH), text)
+    frames = random.Random(0).sample(found, min(1000, len(found)))
+    documents = Documents()
+    began = time.process_time()
+    documents.open(PATH, text, 1)
+    times: list[float] = []
+    for version in range(1, 22):
+        if version > 1:
+            began = time.process_time()
+            documents.apply(PATH, [(Range(Position(9, 0), Position(9, 0)), "\n")], version)
+        source = documents.get(PATH)
+        assert source is not None
+        for frame in frames:
+            resolve(frame, source, documents.current_line(PATH, frame.start_line - 1))
+        times.append(1e3 * (time.process_time() - began))
+    print(
+        f"{text.count(chr(10)):,} lines, {len(frames):,} statements: {times[0]:.0f} ms at first, "
+        f"{statistics.median(times[1:]):.0f} ms after an edit (most {max(times[1:]):.0f})"
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -301,17 +301,40 @@ def _swap(text: str, chance: random.Random) -> str | None:
 
 
 def _format(text: str, chance: random.Random) -> str | None:
-    """`ruff format`, which must not do otherwise for the marks."""
-    width = chance.choice([60, 79, 88, 100, 120, 160])
-    marked, plain = (_formatted(each, width) for each in (text, MARK.sub("", text)))
-    return marked if marked is not None and MARK.sub("", marked) == plain else None
+    """A formatter's text; the marks follow their statements, as they may not count as width."""
+    names = list(FORMATTERS)
+    name = chance.choice(names) if len(names) > 1 else names[0]
+    command = FORMATTERS[name](chance.choice([60, 79, 88, 100, 120, 160]))
+    plain = MARK.sub("", text)
+    done = subprocess.run(command, input=plain, capture_output=True, text=True, check=False)
+    return _carried(text, plain, done.stdout) if done.returncode == 0 else None
 
 
-def _formatted(text: str, width: int) -> str | None:
-    command = [sys.executable, "-m", "ruff", "format", "--isolated", "-q", "-"]
-    command += ["--line-length", str(width), "--stdin-filename", "file.py"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else None
+def _carried(marked: str, plain: str, after: str) -> str | None:
+    """The marks behind the same statements of a text whose syntax tree is the same."""
+    old, new = _ends(plain), _ends(after)
+    if len(old) != len(new):
+        return None
+    lines = after.split("\n")
+    before = marked.split("\n")
+    # Of several statements on a line, the last bears the mark.
+    for there, here in dict(zip(old, new, strict=True)).items():
+        lines[here] += "".join(mark[0] for mark in MARK.finditer(before[there]))
+    return "\n".join(lines)
+
+
+def _ends(text: str) -> list[int]:
+    """The last lines of the simple statements, in the order of the text."""
+    return [last for _, last, _ in sorted(_statement_lines(text), key=lambda each: each[:2])]
+
+
+def _ruff(width: int) -> list[str]:
+    options = ["--isolated", "-q", "-", "--stdin-filename", "file.py"]
+    return [sys.executable, "-m", "ruff", "format", "--line-length", str(width), *options]
+
+
+FORMATTERS: dict[str, Callable[[int], list[str]]] = {"ruff": _ruff}
+"""Commands that format their input at a width."""
 
 
 def _type(text: str, chance: random.Random) -> str | None:
