@@ -48,9 +48,11 @@ _counters: list[weakref.ref[StepCounter]] = []
 _watchers: list[weakref.ref[StepWatcher]] = []
 _newcomers: list[Callable[[Optimizer], None]] = []
 _handles: list[RemovableHandle] = []
-_matches: weakref.WeakKeyDictionary[Optimizer, tuple[list[int], list[weakref.ref[StepWatcher]]]] = (
-    weakref.WeakKeyDictionary()
-)
+_Match = tuple[weakref.ref[Optimizer], list[int], list[weakref.ref[StepWatcher]]]
+"""An optimizer, the sizes of its parameter groups, and who observes one of its parameters."""
+_matches: weakref.WeakKeyDictionary[Optimizer, _Match] = weakref.WeakKeyDictionary()
+_latest: list[_Match] = []
+"""That of the latest step: most trainings have one optimizer, and weak keys are slow."""
 
 
 def add_watcher(watcher: StepWatcher) -> None:
@@ -94,6 +96,7 @@ def remove_watcher(watcher: StepWatcher) -> None:
 def forget_matches() -> None:
     """Look again which watcher belongs to which optimizer, e.g. after a parameter was replaced."""
     _matches.clear()
+    _latest.clear()
 
 
 def _before(
@@ -102,13 +105,16 @@ def _before(
     watchers = _watchers_of(optimizer)
     closure = args[1] if len(args) > 1 else kwargs.get("closure")
     if closure is None:
-        _tell_before(optimizer, watchers)
+        for ref in watchers:
+            watcher = ref()
+            if watcher is not None:
+                watcher.before_step(optimizer)
         return None
 
     # The forward and backward pass run within this step: Lightning's way, and LBFGS's.
     def closure_then_tell() -> Any:
         loss = closure()
-        _tell_before(optimizer, _watchers_of(optimizer))
+        _before(optimizer, (optimizer,), {})
         return loss
 
     if len(args) > 1:
@@ -116,17 +122,10 @@ def _before(
     return args, {**kwargs, "closure": closure_then_tell}
 
 
-def _tell_before(optimizer: Optimizer, watchers: list[weakref.ref[StepWatcher]]) -> None:
-    for ref in watchers:
-        watcher = ref()
-        if watcher is not None:
-            watcher.before_step(optimizer)
-
-
 def _after(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
     # Who was told before, unless the step itself changed who there is.
-    known = _matches.get(optimizer)
-    for ref in known[1] if known is not None else ():
+    known = _known(optimizer)
+    for ref in known[2] if known is not None else ():
         watcher = ref()
         if watcher is not None:
             watcher.after_step(optimizer)
@@ -138,9 +137,9 @@ def _after(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
 
 def _watchers_of(optimizer: Optimizer) -> list[weakref.ref[StepWatcher]]:
     shape = [len(group["params"]) for group in optimizer.param_groups]
-    known = _matches.get(optimizer)
-    if known is not None and known[0] == shape:
-        return known[1]
+    known = _known(optimizer)
+    if known is not None and known[1] == shape:
+        return known[2]
     for callback in _newcomers:
         callback(optimizer)
     record_step(optimizer)
@@ -150,5 +149,15 @@ def _watchers_of(optimizer: Optimizer) -> list[weakref.ref[StepWatcher]]:
         for ref in _watchers
         if (watcher := ref()) is not None and any(id(p) in held for p in watcher.parameters())
     ]
-    _matches[optimizer] = (shape, matching)
+    _matches[optimizer] = match = (weakref.ref(optimizer), shape, matching)
+    _latest[:] = [match]
     return matching
+
+
+def _known(optimizer: Optimizer) -> _Match | None:
+    if _latest and _latest[0][0]() is optimizer:
+        return _latest[0]
+    known = _matches.get(optimizer)
+    if known is not None:
+        _latest[:] = [known]
+    return known

@@ -7,7 +7,6 @@ import logging
 _log = logging.getLogger("gradtracer")
 
 _WRONG_ORDER = 3
-_ORDER_IS_RIGHT = -(2**62)
 
 
 class CallOrder:
@@ -16,11 +15,13 @@ class CallOrder:
     def __init__(self, layer: str) -> None:
         self._layer = layer
         self._without_gradient = 0
+        self.is_right = False
+        """Whether a step has found a gradient: then there is nothing more to notice."""
 
     def notice(self, *, gradient: bool, expected: bool) -> None:
         """A step is about to be taken; with a `gradient`, or without one that was `expected`."""
         if gradient:
-            self._without_gradient = _ORDER_IS_RIGHT
+            self.is_right = True
         elif expected:
             self._without_gradient += 1
             if self._without_gradient == _WRONG_ORDER:

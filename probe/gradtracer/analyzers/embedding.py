@@ -199,19 +199,22 @@ class EmbeddingTracker(OriginalMethods):
             self._observe_gradient()
         except Exception:
             self._fail("following the gradient")
-        self._auto_fix.before_step(optimizer, self._weight)
+        if self._auto_fix.current is not None:
+            self._auto_fix.before_step(optimizer, self._weight)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Called right after."""
         if not self._active:
             return
-        self._auto_fix.after_step(self._weight, self._observer)
-        try:
-            if self._observer.waits:
+        if self._auto_fix.current is not None:
+            self._auto_fix.after_step(self._weight, self._observer)
+        if self._observer.waits:
+            try:
                 self._observer.after_step(self._weight)
-            self.steps += self._counts_step
-        except Exception:
-            self._fail("following the update")
+            except Exception:
+                self._fail("following the update")
+                return
+        self.steps += self._counts_step
 
     def step(self, loss: Any = None) -> None:
         """Tell the loss, as `run.log(loss=...)` does; otherwise kept for the original's loops.
@@ -237,9 +240,9 @@ class EmbeddingTracker(OriginalMethods):
     def _observe_gradient(self) -> None:
         weight, observer = self._weight, self._observer
         grad = weight.grad
-        self._order.notice(
-            gradient=grad is not None, expected=weight.requires_grad and observer.has_pending
-        )
+        if not self._order.is_right:
+            expected = weight.requires_grad and observer.has_pending
+            self._order.notice(gradient=grad is not None, expected=expected)
         observer.before_step(weight, grad, self.run.step)
 
     def _follow_parameter(self) -> None:

@@ -26,7 +26,7 @@ _ATTEMPTS = 20
 _TOGETHER = 16_384
 """Look-ups of followed steps that are taken into the state at once, if they are of several steps:
 what is kept of them meanwhile is eight times as large as they are."""
-_SETTLE_SECONDS = 0.25
+_SETTLE_SECONDS = 1.0
 """How old a followed step may be and not yet be in the state that the reporting thread reads."""
 
 
@@ -58,7 +58,8 @@ class TableObserver:
         self._interval = track_interval
         self._pending: list[torch.Tensor] = []
         self._last: list[torch.Tensor] = []
-        self._moves = False
+        self.waits = False
+        """Whether something is to be done after the step."""
         self._burst_limit = _FIRST_BURST
         self._burst_left = 0
         self._burst_length = 0
@@ -121,18 +122,20 @@ class TableObserver:
 
     def before_step(self, weight: torch.Tensor, grad: torch.Tensor | None, step: int = 0) -> None:
         """The optimizer is about to step on `weight`, in the run's step `step`."""
-        size = 0
-        for ids in self._pending:
-            size += ids.numel()
-        follows = size > 0 and grad is not None and self._in_burst(size)
-        if size:
-            self._take(size, follows)
-            self._last = self._pending
+        pending = self._pending
         self._step = step
-        given = self._pending[0] if len(self._pending) == 1 else None
-        self._pending = []
+        size = 0
+        for ids in pending:
+            size += ids.numel()
+        if size == 0:
+            pending.clear()
+            return
+        follows = grad is not None and self._in_burst(size)
+        self._take(size, follows)
+        self._last, self._pending = pending, []
         if follows and grad is not None:
             with torch.no_grad():
+                given = pending[0] if len(pending) == 1 else None
                 self._follow(weight, grad, self._recent.latest, given)
 
     def _take(self, size: int, follows: bool) -> None:
@@ -200,20 +203,15 @@ class TableObserver:
             # In a replica they may be other ranks' examples that a row moves for.
             shared = place_among_ranks().world_size > 1
             self.movement.before(weight, ids, None if grad.is_sparse else grad, shared=shared)
-            self._moves = True
+            self.waits = True
         self.tracked_steps += 1
-
-    @property
-    def waits(self) -> bool:
-        """Whether something is to be done after the step."""
-        return self._moves
 
     @torch.no_grad()
     def after_step(self, weight: torch.Tensor) -> None:
         """The optimizer has stepped."""
-        if self._moves:
+        if self.waits:
+            self.waits = False
             self.movement.after(weight)
-            self._moves = False
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later process needs to go on counting; tensors are copies."""
@@ -238,7 +236,7 @@ class TableObserver:
         self._followed.clear()
         self.noise.discard()
         self.exposure.load_state_dict(state["exposure"])
-        self.noise.state = tensor("noise")
+        self.noise.state.copy_(torch.as_tensor(state["noise"]))
         self.movement.sums = tensor("movement")
         self.tracked_steps = int(state["tracked_steps"])
         self.nonfinite_steps = tensor("nonfinite_steps")

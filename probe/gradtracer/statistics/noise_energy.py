@@ -61,7 +61,7 @@ class NoiseEnergy:
         basis = torch.zeros(dim, self._blocks * _BLOCK)
         basis[:, :kept] = directions * math.sqrt(dim / kept)
         self._basis = basis.to(device)
-        self.state = torch.zeros(rows * _WORDS, dtype=torch.int64, device=device)
+        self.state = _zeros(rows * _WORDS, device)
         self._clock = ExposureClock(self._blocks, device)
         self._word = torch.arange(_WORDS, device=device).unsqueeze(1)
         self._places = torch.zeros(0, dtype=torch.int64, device=device)
@@ -278,6 +278,19 @@ class NoiseEnergy:
     def _clock_fields(word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Views `[M]` of the clock, int16, and of the reciprocal multiplicity, bfloat16."""
         return word.view(torch.int16)[0::4], word.view(torch.bfloat16)[1::4]
+
+
+def _zeros(words: int, device: torch.device) -> torch.Tensor:
+    """`[words]` int64.
+
+    On the host numpy asks for huge pages, torch does not: a batch's rows lie all over the state,
+    and reading and writing them takes 41 ns each instead of 57.
+    """
+    if device.type != "cpu":
+        return torch.zeros(words, dtype=torch.int64, device=device)
+    state = np.empty(words, dtype=np.int64)
+    state.fill(0)
+    return torch.from_numpy(state)
 
 
 def _means_everywhere(
