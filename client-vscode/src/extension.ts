@@ -1,6 +1,7 @@
 // Puts the parts together. Nothing here waits for the server: the editor must not.
-import { commands, type ExtensionContext, window, workspace } from "vscode";
+import { commands, type ExtensionContext, type Uri, window, workspace } from "vscode";
 
+import { compressCheckpoint } from "./compress_checkpoint";
 import { showDebugInformation } from "./debug_information";
 import { install, offerInstallation } from "./install";
 import { Inspector } from "./inspector/panel";
@@ -81,6 +82,9 @@ export function activate(context: ExtensionContext): void {
     window.createTreeView("gradtracer.runs", { treeDataProvider: tree, canSelectMany: true }),
     ...registerRunCommands(running, requests, inspector),
     ...registerMcp(running),
+    commands.registerCommand("gradtracer.files.compressCheckpoint", (uri?: Uri) =>
+      compressCheckpoint(context.workspaceState, uri),
+    ),
     commands.registerCommand("gradtracer.refreshRuns", () => tree.refresh()),
     commands.registerCommand("gradtracer.openWalkthrough", () =>
       commands.executeCommand("workbench.action.openWalkthrough", `${context.extension.id}#start`),

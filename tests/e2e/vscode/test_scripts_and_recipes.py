@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 from run_factory import RunFactory, script_text
 from test_runs_view import serious
+from trained_model import leave_trained_model
 from workbench import Workbench
 
 from gradtracer_schemas import FixOffer, LayerRecipe, Recipe, RecipePoint
@@ -139,4 +140,26 @@ def test_a_recipe_is_applied_safe_fixes_are_made_and_a_script_is_run(
     expect(rounds.locator("canvas")).to_be_visible()
     expect(page.locator("details", has_text="Compression recipe")).to_be_hidden()
     bench.picture("rounds")
+    assert bench.errors == []
+
+
+def test_a_checkpoint_is_compressed_and_what_came_of_it_is_told(
+    project: RunFactory, open_folder: OpenFolder
+) -> None:
+    leave_trained_model(project.root)
+    (project.root / "r.json").rename(project.root / "gradtracer_recipe.json")
+    bench = open_folder(project.root)
+    bench.open("train.py")
+    expect(bench.squiggles.first).to_be_visible()
+    bench.command("GradTracer: Compress a Checkpoint")
+    bench.choose("model.pt")
+    bench.answer("mf", refused="Expected module:function")
+    bench.answer("mf:build")
+    bench.answer("mf:norm")
+    expect(bench.notifications).to_contain_text("compressing model.pt")
+    expect(bench.notifications).to_contain_text("0.32 MB ->", timeout=60_000)
+    bench.picture("compressed")
+    bench.page.get_by_role("button", name="Show the File").click()
+    expect(bench.tree.filter(has_text="model.compressed.pt")).to_be_visible()
+    assert (project.root / "model.compressed.pt").stat().st_size < 100_000
     assert bench.errors == []

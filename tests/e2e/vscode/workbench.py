@@ -76,6 +76,18 @@ class Workbench:
         row.click()
         row.wait_for(state="hidden")
 
+    def answer(self, text: str, *, refused: str = "") -> None:
+        """Type into the box that is open, and send it; or see it refused."""
+        box = self.page.locator(".quick-input-widget input[type='text']:visible")
+        box.wait_for()
+        box.fill(text)
+        if refused:
+            expect(self.page.locator(".quick-input-message")).to_contain_text(refused)
+            return
+        prompt = self.page.locator(".quick-input-message").inner_text()
+        self.page.keyboard.press("Enter")
+        expect(self.page.locator(".quick-input-message:visible", has_text=prompt)).to_have_count(0)
+
     def go_to_line(self, line: int, column: int = 1) -> None:
         """Put the cursor on a line and column, both counted from 1."""
         self.page.keyboard.press("Control+g")
