@@ -245,9 +245,11 @@ def test(model: nn.Module, task: Task) -> Tensor:
 def held_out_loss(model: nn.Module, task: Task) -> Tensor:
     """Cross-entropy of the films of the validation among all that were not met in training.
 
-    What NDCG is bounded by (Bruch et al., ICTIR 2019), and smooth.
+    What NDCG is bounded by (Bruch et al., ICTIR 2019), and smooth. Cosines are taken over the
+    temperature that they were trained with: as they are, they say next to nothing.
     """
-    scores = model.score_all(task).masked_fill(task.seen, -torch.inf)
+    scores = model.score_all(task) / getattr(model, "temperature", 1.0)
+    scores = scores.masked_fill(task.seen, -torch.inf)
     scores = torch.cat([torch.full_like(scores[:, :1], -torch.inf), scores[:, 1:]], dim=1)
     users = task.validation.any(dim=1)
     found = task.validation[users]

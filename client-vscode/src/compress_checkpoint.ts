@@ -45,9 +45,11 @@ async function tell(answer: Answer): Promise<void> {
     await window.showErrorMessage(`GradTracer: ${answer.reason}`);
     return;
   }
-  const chosen = await window.showInformationMessage(`GradTracer: ${answer.reason}`, "Show the File");
-  if (chosen !== undefined && answer.output !== undefined) {
-    await commands.executeCommand("revealInExplorer", Uri.file(answer.output));
+  const output = answer.output ?? "";
+  const said = answer.reason.replace(output, workspace.asRelativePath(output));
+  const chosen = await window.showInformationMessage(`GradTracer: ${said}`, "Show the File");
+  if (chosen !== undefined) {
+    await commands.executeCommand("revealInExplorer", Uri.file(output));
   }
 }
 

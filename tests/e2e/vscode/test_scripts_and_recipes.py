@@ -157,7 +157,9 @@ def test_a_checkpoint_is_compressed_and_what_came_of_it_is_told(
     bench.answer("mf:build")
     bench.answer("mf:norm")
     expect(bench.notifications).to_contain_text("compressing model.pt")
-    expect(bench.notifications).to_contain_text("0.32 MB ->", timeout=60_000)
+    expect(bench.notifications).to_contain_text(
+        "GradTracer: model.compressed.pt: 0.32 MB ->", timeout=60_000
+    )
     bench.picture("compressed")
     bench.page.get_by_role("button", name="Show the File").click()
     expect(bench.tree.filter(has_text="model.compressed.pt")).to_be_visible()
