@@ -29,6 +29,7 @@ from torch import Tensor, nn
 import movielens
 import recommenders
 from compressed_forms import file_size, min_max, pruned, saved_bytes, uniform
+from compression_plot import plot
 from gradtracer import RecipeGenerator
 from gradtracer.compression import finish
 from gradtracer.compression.quality import compare, values_of
@@ -253,24 +254,6 @@ def _line(name: str, row: str, mine: list[dict[str, Any]]) -> str:
     )
 
 
-def plot(results: list[dict[str, Any]], path: Path) -> None:
-    """Size against the change of the test NDCG@10, a panel for each model."""
-    import matplotlib.pyplot as plt
-
-    names = list(dict.fromkeys(each["model"] for each in results))
-    figure, axes = plt.subplots(1, len(names), figsize=(5 * len(names), 4), squeeze=False)
-    for axis, name in zip(axes[0], names, strict=True):
-        mine = [each for each in results if each["model"] == name]
-        for row in mine[0]["rows"]:
-            times = [each["rows"][row]["times"] for each in mine]
-            change = [100 * (each["rows"][row]["test"] / each["base"] - 1) for each in mine]
-            axis.errorbar(np.median(times), np.mean(change), np.std(change), fmt="o", label=row)
-        axis.axhline(-100 * (1 - FLOOR), linestyle="--", color="grey")
-        axis.set(title=name, xlabel="times smaller on disk", ylabel="test NDCG@10, change in %")
-    axes[0][-1].legend(fontsize="x-small")
-    figure.savefig(path, bbox_inches="tight")
-
-
 def run(
     task: Task, names: list[str], seeds: range, cache: Path, *, finishes: bool = True
 ) -> list[dict[str, Any]]:
@@ -318,7 +301,7 @@ def main() -> None:
     results = run(task, args.models, seeds, args.cache, finishes=not args.no_finish)
     print(table(results))
     if args.plot:
-        plot(results, args.plot)
+        plot(results, args.plot, FLOOR)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import compressed_forms
+import compression_plot
 import predicted_damage
 import recommenders
 import validate_compression
@@ -100,6 +104,22 @@ def test_a_table_of_results_tells_how_often_the_floor_held() -> None:
     assert any(
         "validation 0.50 of at most 0.80 (2 told from 0)" in each for each in lines.splitlines()
     )
+
+
+def test_the_plot_draws_every_way_that_was_measured(tmp_path: Path) -> None:
+    matplotlib.use("Agg")
+
+    def result(model: str, seed: int) -> dict[str, object]:
+        rows = {
+            row: {"times": 2.0 + at, "test": 0.1 - 0.001 * (at + seed)}
+            for at, row in enumerate(compression_plot.STYLES)
+        }
+        return {"model": model, "seed": seed, "base": 0.1, "rows": rows}
+
+    results = [result(model, seed) for model in ("mf", "two-tower") for seed in range(3)]
+    compression_plot.plot(results, tmp_path / "plot.png", 0.995)
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert len(set(compression_plot.STYLES.values())) == len(compression_plot.STYLES)
 
 
 def test_the_ceiling_is_what_the_truth_itself_would_reach() -> None:
