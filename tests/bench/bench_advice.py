@@ -61,6 +61,8 @@ CASES: dict[str, Setting] = {
     "no decay": Setting("Adam", decay=0.0),
     "a tenth of the epochs": Setting(epochs=2),
     "a third of the epochs": Setting(epochs=7),
+    "half of the epochs": Setting(epochs=10),
+    "twice the epochs": Setting(epochs=40),
     "rate x 10": Setting("Adam", 0.03, 0.0),
     "rate x 30": Setting("Adam", 0.1, 0.0),
     "SGD": Setting("SGD", 0.1, 0.0),

@@ -24,7 +24,7 @@ _EVERY = 8
 """Steps between two looks at the start; twice as many each time that the looks are full."""
 _MOST = 64
 """Looks that are kept, over the whole run: half of them are left when it gets longer."""
-_COORDINATES = 8_192
+_COORDINATES = 4_096
 """Of all weights of an optimizer together."""
 _LEAST_COORDINATES = 64
 
