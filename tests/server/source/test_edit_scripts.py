@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,27 @@ def test_while_a_class_is_renamed_and_a_line_is_typed_its_statements_are_found()
     assert place(head, source, None, frames).state == "moved"
     shared = next(each for each in frames if each.qualname == "Decoder.__init__")
     assert place(shared, source, None, frames).state in ("gone", "exact")
+
+
+def test_marks_follow_their_statements_through_any_formatter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unparse = "import ast, sys; print(ast.unparse(ast.parse(sys.stdin.read())))"
+
+    def command(width: int) -> list[str]:
+        return [sys.executable, "-c", unparse]
+
+    monkeypatch.setattr("edit_scripts.FORMATTERS", {"unparse": command})
+    text = "class M:\n    def __init__(self):\n        self.a = nn.Linear(\n            1, 2)\n"
+    text += "        x = 1; self.b = nn.Linear(3,4)\n"
+    script = Script.begin("/project/m.py", text, 0)
+    named = {index: frame.text.split(" = ")[0] for index, frame in enumerate(script.frames)}
+    assert sorted(named.values()) == ["self.a", "self.b"]
+    while script.edit() != "format":
+        script = Script.begin("/project/m.py", text, script.random.randrange(1000))
+    assert script.text == (
+        "class M:\n\n    def __init__(self):\n        self.a = nn.Linear(1, 2)\n        x = 1\n"
+        "        self.b = nn.Linear(3, 4)\n"
+    )
+    truth = script.truth()
+    assert {named[index]: line for index, (line, _) in truth.items()} == {"self.a": 3, "self.b": 5}
