@@ -7,11 +7,12 @@ Sakai, SIGIR 2006, for rankings). A metric that is one number has no interval.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from torch import nn
 
 from gradtracer.exceptions import UsageError
@@ -44,6 +45,32 @@ class Ratio(NamedTuple):
             if self.interval is None
             else self.value - 2**0.5 * (self.value - self.interval[0])
         )
+
+
+def last_above(ratios: Sequence[Ratio], floor: float, confidence: float) -> int | None:
+    """Position of the last quality that is surely above a floor, among users who were not asked.
+
+    Several are looked at, so each has its own share of the chance of error: half of it the first,
+    the rest in equal parts; what one did not fail passes its share on to the next (the fallback
+    procedure of Wiens, Pharmaceutical Statistics 2003). So one that narrowly fails does not hide
+    another behind it that is far above, and the chance that any is told wrongly stays as asked.
+
+    Args:
+        ratios: From the safest on.
+        floor: Least ratio.
+        confidence: That none is told wrongly; one-sided.
+    """
+    error = 1.0 - confidence
+    carried, found = error / 2, None
+    for at, ratio in enumerate(ratios):
+        if at:
+            carried += error / 2 / (len(ratios) - 1)
+        least = ratio.value - 2**0.5 * float(stats.norm.isf(carried)) * ratio.standard_error
+        if least >= floor:
+            found = at
+        else:
+            carried = 0.0
+    return found
 
 
 def values_of(evaluate: Evaluate, model: nn.Module) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from gradtracer.compression.announcing import Announcer
 from gradtracer.compression.candidates import CandidateMaker
 from gradtracer.compression.couplings import couplings
 from gradtracer.compression.loss_rise import Loss
-from gradtracer.compression.quality import Evaluate, Ratio, compare, values_of
+from gradtracer.compression.quality import Evaluate, Ratio, compare, last_above, values_of
 from gradtracer.compression.recipe_file import RECIPE_NAME, write_recipe
 from gradtracer.compression.sensitivity import Sensitivity, Source, calibrate, of_trackers
 from gradtracer.compression.shortlist import Estimate, Measured, estimated, measure
@@ -271,15 +271,13 @@ class RecipeGenerator:
         if self._max_bytes is not None:
             self.recipe = self._of(self._ladder[0])
             return self.within(self._max_bytes)
-        # from the safest on, up to the first that fails: in this order no correction is needed
-        # for having tried several (fixed-sequence testing, Maurer et al. 1995)
+        found = last_above(
+            [step.ratio for step in reversed(self._ladder)], self.floor, self._confidence
+        )
+        if found is not None:
+            return self._of(self._ladder[-1 - found])
         untouched = Choice(tuple(len(unit.candidates) - 1 for unit in units), 0, 0.0)
-        held = step_of(units, self._fixed, untouched)._replace(bytes=self._total)
-        for step in reversed(self._ladder):
-            if not self.holds(step.ratio):
-                break
-            held = step
-        return self._of(held)
+        return self._of(step_of(units, self._fixed, untouched)._replace(bytes=self._total))
 
     def _cost(self, estimate: Estimate) -> float:
         """What a candidate adds to what users who were not asked may lose: linear, for the solver.

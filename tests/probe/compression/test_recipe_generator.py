@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import gradtracer
 from gradtracer.compression.announcing import for_event
 from gradtracer.compression.dot_products import dot_products
-from gradtracer.compression.quality import compare, values_of
+from gradtracer.compression.quality import Ratio, compare, last_above, values_of
 from gradtracer.compression.recipe_file import read_recipe
 from gradtracer.compression.recipe_generator import RecipeGenerator
 from gradtracer.compression.row_set import unpack_rows
@@ -173,6 +173,28 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
         covered += interval[0] <= 0.99
     # one-sided at 90 %: 180 expected, standard deviation 4.2
     assert 164 <= covered <= 195
+
+
+def test_one_that_narrowly_fails_does_not_hide_one_far_above() -> None:
+    def ratio(value: float) -> Ratio:
+        return Ratio(value, (value - 0.0013, value + 0.0013), 0.001)
+
+    assert last_above([ratio(1.0), ratio(0.9955), ratio(1.05)], 0.995, 0.9) == 2
+    assert last_above([ratio(1.0), ratio(0.9985), ratio(0.99)], 0.995, 0.9) == 1
+    assert last_above([ratio(0.99)], 0.995, 0.9) is None
+    assert last_above([], 0.995, 0.9) is None
+
+
+def test_the_chance_to_tell_any_wrongly_stays_as_asked() -> None:
+    g = np.random.default_rng(3)
+    wrong = 0
+    for _ in range(600):
+        # all are at the floor, and as many users elsewhere differ as much again
+        values = 0.995 + g.normal(scale=2**0.5 * 0.004, size=8)
+        ratios = [Ratio(value, (0.0, 2.0), 0.004) for value in values]
+        wrong += last_above(ratios, 0.995, 0.9) is not None
+    # at most 60 expected, standard deviation 7.3
+    assert 15 <= wrong <= 80
 
 
 def test_only_tables_that_meet_in_nothing_but_dot_products_are_paired() -> None:
