@@ -246,6 +246,8 @@ class NoiseEnergy:
         now = blocks.gather(0, self._clock.block.gather(0, state).add_(begins))
         after = blocks.gather(0, self._clock.next_block.gather(0, state).add_(begins))
         a = now.view(torch.bfloat16).float().view(size, _BLOCK)
+        # A hundredth of the memory that observing a large table may take.
+        del begins, now
         b = sketch.view(torch.bfloat16).float().view(size, _BLOCK)
         twice_product = (a * b) @ self._twice
         length = a.square_().addcmul_(b, b) @ self._once
