@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from validation.tables import Row
+from validation.tables import Row, arms_of
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
 
@@ -19,7 +19,7 @@ def draw(found: list[Row], path: Path) -> None:
 
     models = list(dict.fromkeys(row.model for row in found))
     settings = list(dict.fromkeys(row.setting for row in found))[::-1]
-    arms = list(dict.fromkeys(row.arm for row in found))
+    arms = arms_of(found)
     figure, panels = pyplot.subplots(
         1,
         max(1, len(models)),
@@ -30,6 +30,8 @@ def draw(found: list[Row], path: Path) -> None:
     )
     for panel, model in zip(panels[0], models, strict=False):
         panel.axvline(0.0, color="#999999", linewidth=0.8)
+        for between in range(1, len(settings)):
+            panel.axhline(between - 0.5, color="#dddddd", linewidth=0.6)
         panel.set_title(model)
         panel.set_xlabel("change of NDCG@10, %")
         for row in (each for each in found if each.model == model):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from validation.arms import ARMS
 from validation.significance import (
     P_VALUES,
     Array,
@@ -19,7 +20,6 @@ from validation.significance import (
 )
 
 BASELINE = "off"
-AVERAGE = "average, gated"
 SMALL = 0.05
 
 
@@ -114,12 +114,17 @@ def _line(row: Row) -> str:
     return "| " + " | ".join(values) + " |"
 
 
+def arms_of(found: list[Row]) -> list[str]:
+    """Those that are there, in the order in which arms are named."""
+    return [arm for arm in ARMS if any(row.arm == arm for row in found)]
+
+
 def summary(found: list[Row]) -> str:
     """A line for each model and setting, a column for each arm: change of NDCG@10 in %, 95 %.
 
     Bold where the t-test over seeds is below .05 after Holm; `same` where the arm changed nothing.
     """
-    arms = list(dict.fromkeys(row.arm for row in found))
+    arms = arms_of(found)
     lines: dict[tuple[str, str], dict[str, Row]] = {}
     for row in found:
         lines.setdefault((row.model, row.setting), {})[row.arm] = row

@@ -134,13 +134,13 @@ def test_the_summary_has_a_line_for_each_setting_and_a_column_for_each_arm() -> 
     for arm in ("off", "auto_fix"):
         records["mf-bpr", "tuned", arm] = table(0)["mf-bce", "adam 1e-2", "off"]
     head, rule, first, second = summary(rows(records)).splitlines()
-    assert head == "| model | setting | off | proposed | auto_fix |"
+    assert head == "| model | setting | off | auto_fix | proposed |"
     assert rule == "|---|---|---|---|---|"
     gain = next(row for row in rows(records) if row.arm == "proposed").ndcg.gain
-    assert f"| **{100 * gain:+.1f} [" in first
-    assert first.endswith("]** | same |")
+    assert f" | same | **{100 * gain:+.1f} [" in first
+    assert first.endswith("]** |")
     assert second.startswith("| mf-bpr | tuned | 0.")
-    assert second.endswith(" |  | same |")
+    assert second.endswith(" | same |  |")
 
 
 def test_arms_are_compared_on_the_seeds_that_both_have() -> None:
