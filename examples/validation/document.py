@@ -43,18 +43,26 @@ def document(found: list[Row], records: Records, seeds: Seeds) -> str:
 
 
 def missing(records: Records, seeds: Seeds) -> list[str]:
-    """A line for each arm that lacks settings or seeds, by model."""
+    """For each model the settings of which there is nothing, then arms that lack seeds."""
     lines: list[str] = []
     for model in MODELS:
-        lacking: dict[str, list[str]] = {}
+        nothing: list[str] = []
+        some: list[str] = []
         for setting in SETTINGS:
-            for arm in ARMS:
-                there = len(records.get((model, setting, arm), {}))
-                wanted = seeds.of(setting, arm)
-                if chosen(list(ASKED), model, setting, arm) and there < wanted:
-                    lacking.setdefault(setting, []).append(f"{arm} {there} of {wanted}")
-        for setting, arms in lacking.items():
-            lines.append(f"{model}, {setting}: {'; '.join(arms)}")
+            asked = [arm for arm in ARMS if chosen(list(ASKED), model, setting, arm)]
+            there = {arm: len(records.get((model, setting, arm), {})) for arm in asked}
+            if not any(there.values()):
+                nothing.append(setting)
+                continue
+            lacking = [
+                f"{arm} {there[arm]} of {seeds.of(setting, arm)}"
+                for arm in asked
+                if there[arm] < seeds.of(setting, arm)
+            ]
+            if lacking:
+                some.append(f"{model}, {setting}: {'; '.join(lacking)}")
+        lines += [f"{model}: nothing of {', '.join(nothing)}"] if nothing else []
+        lines += some
     return lines
 
 

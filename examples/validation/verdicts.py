@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 from validation.arms import ARMS
 from validation.tables import SMALL, Records, Row, percent, pooled
 
@@ -15,7 +18,7 @@ _NAMES = {
 def answers(found: list[Row], records: Records) -> list[str]:
     """Of the proposed training edits, of averaging, and of auto-fix, ours and the original's."""
     return [
-        *_proposals(found),
+        *_proposals(found, records),
         _averaging(records),
         *_against_off(found, ["auto_fix"]),
         *_states(records),
@@ -28,7 +31,7 @@ def others(found: list[Row]) -> list[str]:
     return _against_off(found, [arm for arm in ARMS if arm not in _NAMES])
 
 
-def _proposals(found: list[Row]) -> list[str]:
+def _proposals(found: list[Row], records: Records) -> list[str]:
     told: list[str] = []
     for row in found:
         if row.arm == "proposed" and row.setting.startswith("adam"):
@@ -38,9 +41,19 @@ def _proposals(found: list[Row]) -> list[str]:
                 f"{row.model}, {row.setting}, no decay, after the training edits that diagnoses "
                 f"propose: NDCG@10 {row.ndcg.before:.4f} to {row.ndcg.after:.4f}, "
                 f"{_change(row.ndcg.gain, row.ndcg.interval)}, {row.ndcg.seeds} seeds, p = {p:.2g} "
-                f"after Holm: goal of +10 % at p < .01 {'met' if met else 'missed'}."
+                f"after Holm ({_edits(records[row[:3]])}): goal of +10 % at p < .01 "
+                f"{'met' if met else 'missed'}."
             )
     return told
+
+
+def _edits(by_seed: dict[int, dict[str, Any]]) -> str:
+    """In how many trainings each diagnosis had its edit made."""
+    found: Counter[str] = Counter()
+    for record in by_seed.values():
+        edits = [edit for made in record["notes"]["edits"] for edit in made]
+        found.update({edit.partition(" of ")[0] for edit in edits})
+    return ", ".join(f"{name} in {count}" for name, count in found.most_common()) or "none made"
 
 
 def _averaging(records: Records) -> str:

@@ -51,6 +51,18 @@ def test_it_says_what_auto_fix_did_and_in_which_states_it_was() -> None:
     assert "acts 33.3 %" in written(acted)
 
 
+def test_it_says_which_diagnoses_had_their_edits_made() -> None:
+    found = records()
+    off = found["sasrec", "adam 1e-2", "off"]
+    decay, longer = "MISSING_REGULARIZATION of training: x=1", "UNDERTRAINED of training: epochs=40"
+    found["sasrec", "adam 1e-2", "proposed"] = {
+        s: record([0 for _ in each["ranks"]], edits=[[decay], [longer, longer]] if s else [[decay]])
+        for s, each in off.items()
+    }
+    text = written(found)
+    assert "after Holm (MISSING_REGULARIZATION in 4, UNDERTRAINED in 3): goal of +10 %" in text
+
+
 def test_what_is_not_trained_yet_is_said_cell_by_cell() -> None:
     lines = missing(records(), Seeds(4, 6))
     assert "mf-bce, 8 epochs: average 0 of 4" in lines
@@ -68,6 +80,7 @@ def test_what_is_not_trained_yet_is_said_cell_by_cell() -> None:
         for arm in ("off", "average", "average, gated", "auto_fix", "proposed", "proposed, gated")
     }
     assert {line.split(": ")[1] for line in missing(whole, Seeds(4, 4))} == {"original 0 of 4"}
+    assert "two-tower: nothing of tuned, adam 1e-3, adam 1e-2, noise 5 %" in "\n".join(lines)
 
 
 def test_a_page_takes_over_answers_and_rows_and_keeps_the_rest() -> None:

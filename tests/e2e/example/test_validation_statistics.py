@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_pooling_averages_relative_gains_of_a_seed_over_models() -> None:
     assert found.p_wilcoxon == pytest.approx(stats.wilcoxon(relative).pvalue)
 
 
-def record(ranks: list[int]) -> dict[str, list[int]]:
+def record(ranks: list[int]) -> dict[str, Any]:
     return {"ranks": ranks}
 
 
@@ -101,6 +102,8 @@ def table(better: int, seeds: int = 10) -> Records:
     rng = np.random.default_rng(5)
     off = {s: record(rng.integers(3, 8, 50).tolist()) for s in range(seeds)}
     on = {s: record([rank - better for rank in off[s]["ranks"]]) for s in range(seeds)}
+    for each in on.values():
+        each["notes"] = {"edits": []}
     return {("mf-bce", "adam 1e-2", "off"): off, ("mf-bce", "adam 1e-2", "proposed"): on}
 
 
