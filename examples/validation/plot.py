@@ -20,10 +20,11 @@ def draw(found: list[Row], path: Path) -> None:
     models = list(dict.fromkeys(row.model for row in found))
     settings = list(dict.fromkeys(row.setting for row in found))[::-1]
     arms = arms_of(found)
+    height = 1.9 + 0.7 * len(settings)
     figure, panels = pyplot.subplots(
         1,
         max(1, len(models)),
-        figsize=(4 + 3 * len(models), 1.5 + 0.7 * len(settings)),
+        figsize=(4 + 3 * len(models), height),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -56,6 +57,6 @@ def draw(found: list[Row], path: Path) -> None:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
     figure.legend(shown.values(), shown.keys(), loc="lower center", ncols=4, frameon=False)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.tight_layout(rect=(0, 0.6 / height, 1, 1))  # room for two lines of legend
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=120)
     pyplot.close(figure)
