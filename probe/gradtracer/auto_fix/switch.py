@@ -57,6 +57,13 @@ class AutoFixSwitch:
         place = place_among_ranks()
         leader = None
         if place.world_size > 1:
+            if type(weight.detach()) is not torch.Tensor or weight.dim() != 2:
+                _log.warning(
+                    "auto_fix is off for %s: each rank holds a part of the table, of which rows "
+                    "cannot be scaled alike; it acts on whole copies, as DistributedDataParallel's",
+                    self._layer,
+                )
+                return False
             channel = self._run.ranks.channel(f"auto_fix/{self._layer}/{self._begun}")
             if channel is None:
                 _log.warning(

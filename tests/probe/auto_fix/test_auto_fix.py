@@ -293,3 +293,21 @@ def test_ranks_that_cannot_agree_are_left_alone_and_told(
     assert not tracker.auto_fix
     assert "2 ranks train, and there is no process group" in caplog.text
     assert not tracker.set_auto_fix(True, reason="asked for")
+
+
+def test_a_table_of_which_each_rank_holds_a_part_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+    make_run: Callable[..., Run],
+    caplog: pytest.LogCaptureFixture,
+):
+    class Part(torch.Tensor):
+        """As DTensor is one, which needs a process group."""
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    layer = table()
+    layer.weight = nn.Parameter(layer.weight.detach().as_subclass(Part))
+    with caplog.at_level(logging.WARNING):
+        tracker = EmbeddingTracker(layer, auto_fix=True, run=make_run())
+    assert not tracker.auto_fix
+    assert "each rank holds a part of the table" in caplog.text
