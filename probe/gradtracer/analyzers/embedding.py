@@ -199,14 +199,14 @@ class EmbeddingTracker(OriginalMethods):
             self._observe_gradient()
         except Exception:
             self._fail("following the gradient")
-        if self._auto_fix.current is not None:
+        if self._auto_fix.begun:
             self._auto_fix.before_step(optimizer, self._weight)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Called right after."""
         if not self._active:
             return
-        if self._auto_fix.current is not None:
+        if self._auto_fix.begun:
             self._auto_fix.after_step(self._weight, self._observer)
         if self._observer.waits:
             try:

@@ -27,8 +27,13 @@ class AutoFixSwitch:
     def __init__(self, run: Run, layer: str, track_interval: int) -> None:
         self.current: AutoFix | None = None
         self._following: Follower | None = None
-        self._steps = self._begun = 0
+        self._steps = self._replaced = 0
         self._run, self._layer, self._interval = run, layer, track_interval
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to do at a step, in this rank or after the first one's word."""
+        return self.current is not None or self._following is not None
 
     @property
     def on(self) -> bool:
@@ -44,10 +49,9 @@ class AutoFixSwitch:
         """Turn it on or off from the next step on, from any thread; whether it will be so.
 
         Without a `reason` it is the script's own setting, which need not be told. Of several ranks
-        all must have it on, and the first one decides whether anything is done.
+        all must turn it on, at the same step, and the first one decides whether anything is done.
         """
-        begun = self.current is not None or self._following is not None
-        if on and not begun and not self._begin(weight, reason):
+        if on and not self.begun and not self._begin(weight, reason):
             return False
         if self.current is not None and reason:
             self.current.request(on, reason)
@@ -64,7 +68,7 @@ class AutoFixSwitch:
                     self._layer,
                 )
                 return False
-            channel = self._run.ranks.channel(f"auto_fix/{self._layer}/{self._begun}")
+            channel = self._run.ranks.channel(f"auto_fix/{self._layer}/{self._replaced}")
             if channel is None:
                 _log.warning(
                     "auto_fix is off for %s: %d ranks train, and there is no process group over "
@@ -86,7 +90,7 @@ class AutoFixSwitch:
         """The table is another one: begin anew."""
         on = self.on
         self.end()
-        self._begun += 1
+        self._replaced += 1
         if on:
             self.turn(True, weight, reason="its weight was replaced or moved")
 
