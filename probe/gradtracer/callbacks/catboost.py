@@ -16,6 +16,7 @@ from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer.analyzers.tree_parameters import parameters_of
 from gradtracer.analyzers.tree_reading import read_model
 from gradtracer.analyzers.tree_sample import last_sample, sample_of
+from gradtracer.analyzers.trees import recorded_metrics
 from gradtracer.callbacks.boosting import Boosting
 from gradtracer.callbacks.catboost_files import MetricFiles
 from gradtracer.callbacks.library_frames import GivenArguments, LibraryFrames
@@ -50,6 +51,7 @@ class GradTracerCallback:
         self, *, site: SourceSite | None = None, automatic: bool = False, **settings: object
     ) -> None:
         self._boosting = Boosting(settings, site, automatic=automatic)
+        self._files: MetricFiles | None = None
 
     def after_iteration(self, info: Any) -> bool:
         """After each round; never asks to stop."""
@@ -65,6 +67,7 @@ class GradTracerCallback:
         False where CatBoost would write no files: then its metrics are told to callbacks alone. On
         a GPU it takes no callbacks, so there only the trees are left to be read.
         """
+        on_gpu = False
         try:
             parameters = model.get_params()
             on_gpu = parameters.get("task_type") == "GPU"
@@ -75,14 +78,18 @@ class GradTracerCallback:
             facts = _facts(model, arguments)
             folder = Path(parameters.get("train_dir") or _TRAIN_DIR).absolute()
         except Exception:
-            return False
-        self._boosting.begin(facts, arguments, MetricFiles(folder) if writes else None)
+            return on_gpu
+        self._files = MetricFiles(folder) if writes else None
+        self._boosting.begin(facts, arguments, self._files)
         return True
 
     def finished(self, model: Any) -> None:
         """`fit` has returned: read the trees at once."""
         if self._boosting.active and model.is_fitted():
             self._boosting.look()
+            if self._files is not None and self._files.shared:
+                told = recorded_metrics(model)
+                self._boosting.rounds_done(int(model.tree_count_), told, None)
             self._boosting.end(int(model.tree_count_), _Copy(model))
 
     def failed(self) -> None:

@@ -7,6 +7,7 @@ costs more, and more with every round: for each call CatBoost builds the whole h
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,11 @@ class MetricFiles:
         """One value for each round at which CatBoost measures."""
         self.rounds = 0
         self._files = [_Followed(folder / name, data) for data, name in _FILES.items()]
+
+    @property
+    def shared(self) -> bool:
+        """Whether another training writes into the same folder: then they tell of neither."""
+        return any(each.shared for each in self._files)
 
     def read(self) -> None:
         """Take in the lines that are new."""
@@ -45,7 +51,9 @@ class _Followed:
         self._path = path
         self._data = data
         self._before = self._state()
-        self._at = 0
+        self._at, self._last = 0, -1
+        self.shared = False
+        """Whether rounds do not follow on each other, or lines are none of CatBoost's."""
 
     def _state(self) -> Any:
         try:
@@ -56,7 +64,7 @@ class _Followed:
 
     def new_lines(self) -> list[tuple[int, list[float]]]:
         """Number of the round and values of each line that is new; none if they cannot be read."""
-        if self._at == 0 and self._state() == self._before:
+        if self.shared or (self._at == 0 and self._state() == self._before):
             return []
         try:
             with self._path.open("rb") as file:
@@ -70,7 +78,15 @@ class _Followed:
         lines = [line.split("\t") for line in text.decode(errors="replace").splitlines()]
         if not self.columns:
             self.columns = _columns(lines.pop(0)[1:], self._data)
-        return [(int(line[0]), [float(value) for value in line[1:]]) for line in lines]
+        try:
+            found = [(int(line[0]), [float(value) for value in line[1:]]) for line in lines]
+        except ValueError:
+            self.shared = True
+            return []
+        numbers = [self._last, *(number for number, _ in found)]
+        self.shared = any(after <= before for before, after in pairwise(numbers))
+        self._last = numbers[-1]
+        return [] if self.shared else found
 
 
 def _columns(names: list[str], data: str) -> list[tuple[str, str]]:

@@ -111,6 +111,40 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(here: Path) -> No
     assert files.series == {"learn": {"RMSE": [1.5, 1.25]}}
 
 
+@pytest.mark.parametrize("theirs", ["\0\0\0\0\n", "0\t9.5\n", "2\tnothing\n"])
+def test_what_another_training_writes_there_too_is_not_taken_for_this_ones(
+    here: Path, theirs: str
+) -> None:
+    files = MetricFiles(here)
+    path = here / "learn_error.tsv"
+    path.write_text("iter\tRMSE\n0\t1.5\n1\t1.25\n", encoding="utf-8")
+    files.read()
+    assert not files.shared
+    with path.open("a", encoding="utf-8") as file:
+        file.write(theirs)
+    files.read()
+    assert files.shared
+    assert files.series == {"learn": {"RMSE": [1.5, 1.25]}}
+
+
+def test_metrics_of_a_folder_that_is_shared_are_the_models_own_in_the_end(here: Path) -> None:
+    folder = here / "catboost_info"
+
+    class Disturbs:
+        def after_iteration(self, told: Any) -> bool:
+            if told.iteration == 10:
+                with (folder / "learn_error.tsv").open("a", encoding="utf-8") as file:
+                    file.write("nobody's\n")
+            return True
+
+    model = catboost.CatBoostRegressor(iterations=30, **QUIET)
+    run = gradtracer.watch(model)
+    model.fit(X, Y, callbacks=[Disturbs()])
+    run.finish()
+    progress = [event.body for event in events(here) if isinstance(event, ProgressEvent)][-1]
+    assert progress.metrics["learn-RMSE"] == pytest.approx(model.evals_result_["learn"]["RMSE"][-1])
+
+
 def test_a_fit_that_raises_does_so_and_leaves_the_run_to_be_finished(here: Path) -> None:
     model = catboost.CatBoostRegressor(iterations=5, **QUIET)
     run = gradtracer.watch(model)
@@ -124,16 +158,23 @@ def test_a_fit_that_raises_does_so_and_leaves_the_run_to_be_finished(here: Path)
 class OnGpu:
     """As much of a model that trains on a GPU as is asked for before it trains."""
 
+    def __init__(self, train_dir: object = None) -> None:
+        self._given = {"task_type": "GPU", "train_dir": train_dir, "iterations": 5}
+
     def get_params(self) -> dict[str, Any]:
-        return {"task_type": "GPU", "allow_writing_files": False, "iterations": 5}
+        return self._given
 
 
-def test_no_callback_is_passed_to_a_gpu_which_would_refuse_it(here: Path) -> None:
+@pytest.mark.parametrize(("train_dir", "observed"), [(None, True), (5, False)])
+def test_no_callback_is_passed_to_a_gpu_which_would_refuse_it(
+    here: Path, train_dir: object, observed: bool
+) -> None:
     given: dict[str, Any] = {"X": X, "y": Y}
-    add_callback(given, GradTracerCallback(), OnGpu())
+    add_callback(given, GradTracerCallback(), OnGpu(train_dir))
     run = open_run()
-    assert run is not None
-    run.finish()
+    assert (run is not None) == observed
+    if run is not None:
+        run.finish()
     assert "callbacks" not in given
 
 
