@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from gradtracer.statistics.exposure import INT32_MAX, Halfway
 from gradtracer.statistics.gini import Gini, exposure_entropy, gini, lorenz_curve
 from gradtracer.statistics.look_up_spectrum import LookUpSpectrum, look_up_spectrum
 from gradtracer.statistics.movement import DriftShare, MovementTotals, drift_share
+from gradtracer.statistics.peers import Followed
 from gradtracer.statistics.saliency import SaliencyShares, saliency, sorted_shares
 from gradtracer.statistics.staleness import StalenessQuantiles
 from gradtracer.statistics.unseen import Unseen, unseen_rows
@@ -95,7 +97,7 @@ def measure(
     """Compute every figure. O(N log N) on the host; the table itself stays on its device.
 
     Beyond what is kept of the table it takes the memory of a block of rows, 4 bytes for each row
-    that was followed twice, and that of the test for each row that is ready for it.
+    that was followed twice, and for the test for zombies a sample of the rows.
     `halfway` is of the look-ups, `previous` of the last report that there was.
     """
     spectrum = look_up_spectrum(table.look_ups.blocks())
@@ -217,25 +219,23 @@ def _saliency(block: RowBlock, weight: torch.Tensor) -> npt.NDArray[np.float32]:
 
 def _zombies(table: TableRows, weight: torch.Tensor, settings: Settings) -> ZombieRows:
     """The test over the rows that are ready for it, numbered as in the table."""
-    exposed, blocks, norms = 0, list[RowBlock](), list[npt.NDArray[np.floating]]()
-    for seen, block in table.followed():
-        exposed += seen
-        # Of no rows, too, where there is nothing else: the test is asked in any case.
-        blocks.append(block.of(np.flatnonzero(block.exposures >= MIN_EXPOSURES)))
-        norms.append(_squared_norm(weight, blocks[-1].rows))
-    whole, norm = RowBlock(*map(np.concatenate, zip(*blocks, strict=True))), np.concatenate(norms)
-    del blocks, norms
+    exposed = 0
+
+    def blocks() -> Iterator[Followed]:
+        nonlocal exposed
+        exposed = 0
+        for seen, block in table.followed():
+            exposed += seen
+            ready = block.of(np.flatnonzero(block.exposures >= MIN_EXPOSURES))
+            yield Followed(*ready, _squared_norm(weight, ready.rows))
+
     found = zombie_rows(
-        whole.counts,
-        whole.exposures,
-        whole.energy,
-        whole.noise,
-        whole.agreement,
-        norm,
+        blocks,
         noise_fdr=settings.zombie_fdr,
         oscillation_fdr=settings.oscillation_fdr,
+        seed=settings.seed,
     )
-    return found._replace(rows=whole.rows[found.rows], unknown=exposed - found.tested)
+    return found._replace(unknown=exposed - found.tested)
 
 
 def _squared_norm(weight: torch.Tensor, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.floating]:

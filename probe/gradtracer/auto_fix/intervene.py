@@ -35,6 +35,7 @@ from gradtracer.auto_fix.holdout import Holdout, Outcomes, Rows
 from gradtracer.auto_fix.hook import UNTOUCHED, RowScaler, Way, way_of
 from gradtracer.auto_fix.posterior import levels, ready_rows, signal_share
 from gradtracer.auto_fix.telling import Telling
+from gradtracer.statistics.peers import Followed
 from gradtracer.statistics.zombie_rows import zombie_rows
 from gradtracer_schemas import MeasuredEffect, effect_in_words
 
@@ -216,16 +217,15 @@ class AutoFix:
             return np.flatnonzero(ready_rows(state.exposures, state.energy, state.noise))
         wide = torch.promote_types(weight.dtype, torch.float32)
         norm = torch.linalg.vector_norm(weight.detach(), dim=1, dtype=wide).square_()
+        averages = state.energy, state.noise, state.agreement
+        rows = np.arange(state.counts.size)
+        table = Followed(rows, state.counts, state.exposures, *averages, norm.cpu().numpy())
         return np.sort(
             zombie_rows(
-                state.counts,
-                state.exposures,
-                state.energy,
-                state.noise,
-                state.agreement,
-                norm.cpu().numpy(),
+                lambda: [table],
                 noise_fdr=settings.zombie_fdr,
                 oscillation_fdr=settings.oscillation_fdr,
+                seed=settings.seed,
             ).rows
         )
 

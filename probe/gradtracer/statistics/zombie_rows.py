@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from gradtracer.statistics.exposure_strata import exposure_strata
+from gradtracer.statistics.peers import Followed, Peers, Places, sampled
 
 Array = npt.NDArray[np.float64]
-Figures = npt.NDArray[np.floating]
 
 MIN_EXPOSURES = 8
-_GUARD = 0.5
-_CLIP = -6.0
-_DEGREES = 30
 _RHO_NULL = -0.5
 _MAX_PAIRS = 31
-_FLAT = 0.05
-"""Smallest spread of a log figure: peers within 5 % of each other are alike."""
 
 
 class ZombieRows(NamedTuple):
@@ -43,93 +38,79 @@ class ZombieRows(NamedTuple):
 
 
 def zombie_rows(
-    look_ups: npt.NDArray[np.integer],
-    exposures: npt.NDArray[np.integer],
-    energy: Figures,
-    noise: Figures,
-    agreement: Figures,
-    squared_norm: Figures,
+    blocks: Callable[[], Iterable[Followed]],
     *,
     noise_fdr: float,
     oscillation_fdr: float,
+    seed: int = 0,
 ) -> ZombieRows:
     """Name rows by noise against their peers, or by oscillation.
 
+    Takes the memory of one block, of a sample of the rows and of those whose p-value is below the
+    levels: no other can be named, or change the adjusted p-value of one that is.
+
     Args:
-        look_ups: `[N]` look-ups in all, which define the strata.
-        exposures: `[N]` tracked steps that touched the row; below 8 it is unknown.
-        energy: `[N]` E, in squared gradient units (see `noise_energy`).
-        noise: `[N]` V, in the same units.
-        agreement: `[N]` mean agreement of successive gradients, -1 to 1.
-        squared_norm: `[N]` |w|^2 of the row. Where a figure is not finite the row is unknown.
+        blocks: reads the rows, block by block; asked twice.
         noise_fdr: level of Benjamini and Hochberg (JRSS B 57, 1995) for the noise arm.
         oscillation_fdr: the same for the oscillation arm.
+        seed: of the sample that stands for the peers, in tables with more rows than it holds.
 
-    Noise arm: within strata of like exposure (half octaves of look-ups, merged to at least 200
-    rows) robust z of log V plus z of -log |w|^2, each held above -6; p from Student t with 30
-    degrees of freedom; the norm's z must be at least 0.5. A row of large noise that has attained a
-    norm like its peers learns all the same.
+    Noise arm: against the row's peers (`peers.py`).
     Oscillation arm: agreement rho against rho >= -0.5, Fisher's z over at most 31 pairs. The null
     allows for what SGD does to a healthy row: rho = -(learning rate x curvature) / 2.
     """
-    ready = np.flatnonzero(exposures >= MIN_EXPOSURES)
-    # Of those alone: in a large table most rows are looked up seldom.
-    whole = energy[ready] + noise[ready]
-    whole += squared_norm[ready]
-    ready = ready[(energy[ready] > 0) & np.isfinite(whole)]
-    unknown = int(np.count_nonzero(exposures) - ready.size)
-    nothing = np.zeros(0, dtype=np.int64)
-    if ready.size < 2:
-        empty = np.zeros(0)
-        return ZombieRows(nothing, empty, empty.astype(bool), int(ready.size), unknown, 0.0)
-    rho = np.clip(agreement[ready].astype(np.float64), -1.0, 1.0)
-
-    norm = squared_norm[ready].astype(np.float64)
-    q_noise = _noise_arm(look_ups[ready], noise[ready].astype(np.float64), norm)
-    pairs = np.minimum(exposures[ready] - 1, _MAX_PAIRS)
-    fisher = (np.arctanh(np.clip(rho, -0.999999, 0.999999)) - np.arctanh(_RHO_NULL)) * np.sqrt(
-        np.maximum(pairs - 3, 1)
-    )
-    q_oscillation = stats.false_discovery_control(stats.norm.cdf(fisher))
-
-    named_noise = q_noise <= noise_fdr
-    named_oscillation = q_oscillation <= oscillation_fdr
-    named = np.flatnonzero(named_noise | named_oscillation)
-    q = np.where(named_oscillation, np.minimum(q_noise, q_oscillation), q_noise)[named]
+    tested, exposed, total = 0, 0, 0.0
+    peers = Peers(sampled((_ready(block) for block in blocks()), seed))
+    level = max(noise_fdr, oscillation_fdr)
+    kept = list[tuple[Places, Array, Array, Array]]()
+    for block in blocks():
+        exposed += int(np.count_nonzero(block.exposures))
+        ready = _ready(block)
+        rho = np.clip(ready.agreement.astype(np.float64), -1.0, 1.0)
+        tested, total = tested + rho.size, total + float(rho.sum())
+        noise = peers.p_values(ready.look_ups, ready.noise, ready.squared_norm)
+        oscillation = _oscillation(rho, ready.exposures)
+        low = np.flatnonzero(np.minimum(noise, oscillation) <= level)
+        kept.append((ready.rows[low], noise[low], oscillation[low], rho[low]))
+    if tested < 2:
+        nothing = np.zeros(0)
+        rows = np.zeros(0, dtype=np.int64)
+        return ZombieRows(rows, nothing, nothing.astype(bool), tested, exposed - tested, 0.0)
+    rows, noise, oscillation, rho = (np.concatenate(each) for each in zip(*kept, strict=True))
+    q_noise, q_oscillation = _adjusted(noise, tested), _adjusted(oscillation, tested)
+    oscillating = q_oscillation <= oscillation_fdr
+    named = np.flatnonzero((q_noise <= noise_fdr) | oscillating)
+    q = np.where(oscillating, np.minimum(q_noise, q_oscillation), q_noise)[named]
     order = np.argsort(q, kind="stable")
     return ZombieRows(
-        ready[named][order],
+        rows[named][order],
         q[order],
-        named_oscillation[named][order],
-        int(ready.size),
-        unknown,
-        float(rho.mean()),
-        float(np.median(rho[named_oscillation])) if named_oscillation.any() else None,
+        oscillating[named][order],
+        tested,
+        exposed - tested,
+        total / tested,
+        float(np.median(rho[oscillating])) if oscillating.any() else None,
     )
 
 
-def _noise_arm(look_ups: npt.NDArray[np.integer], noise: Array, squared_norm: Array) -> Array:
-    stratum = exposure_strata(look_ups)
-    tiny = np.finfo(np.float64).tiny
-    loud = _robust_z(np.log(np.maximum(noise, tiny)), stratum)
-    short = _robust_z(-np.log(np.maximum(squared_norm, tiny)), stratum)
-    score = np.maximum(loud, _CLIP) + np.maximum(short, _CLIP)
-    # The sum of two standard scores; its own spread is taken from the peers once more.
-    p = stats.t.sf(_robust_z(score, stratum), _DEGREES)
-    p[(short < _GUARD) | (loud <= 0)] = 1.0
-    return np.asarray(stats.false_discovery_control(p), dtype=np.float64)
+def _ready(block: Followed) -> Followed:
+    ready = np.flatnonzero(block.exposures >= MIN_EXPOSURES)
+    # Of those alone: in a large table most rows are looked up seldom.
+    whole = block.energy[ready] + block.noise[ready]
+    whole += block.squared_norm[ready]
+    return block.of(ready[(block.energy[ready] > 0) & np.isfinite(whole)])
 
 
-def _robust_z(values: Array, stratum: npt.NDArray[np.int64]) -> Array:
-    """Z within each stratum, by median and the largest of three quantile spreads.
+def _oscillation(rho: Array, exposures: npt.NDArray[np.integer]) -> Array:
+    pairs = np.minimum(exposures - 1, _MAX_PAIRS)
+    fisher = np.arctanh(np.clip(rho, -0.999999, 0.999999)) - np.arctanh(_RHO_NULL)
+    return np.asarray(stats.norm.cdf(fisher * np.sqrt(np.maximum(pairs - 3, 1))))
 
-    The lower quantiles guard the spread against the very outliers that are looked for.
-    """
-    z = np.zeros_like(values)
-    for label in np.unique(stratum):
-        members = stratum == label
-        x = values[members]
-        low2, low16, median, high75 = np.quantile(x, [0.023, 0.16, 0.5, 0.75])
-        spread = max(median - low16, (median - low2) / 2, (high75 - median) / 0.6745, _FLAT)
-        z[members] = (x - median) / spread
-    return z
+
+def _adjusted(p: Array, tests: int) -> Array:
+    """Benjamini-Hochberg adjusted, of `tests` p-values of which `p` are the smallest."""
+    order = np.argsort(p)
+    adjusted = np.minimum(p[order] * tests / np.arange(1, p.size + 1), 1.0)
+    found = np.empty_like(p)
+    found[order] = np.minimum.accumulate(adjusted[::-1])[::-1]
+    return found

@@ -12,6 +12,7 @@ from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.learning_rate import settled_rate
 from gradtracer.diagnoses.zombie_embeddings import examine
 from gradtracer.settings import Settings
+from gradtracer.statistics.peers import Followed
 from gradtracer.statistics.zombie_rows import ZombieRows, zombie_rows
 
 MakeFigures = Callable[..., TableFigures]
@@ -25,9 +26,8 @@ def verdict(rows: int, planted: int, times: float = 30.0, alternating: int = 0) 
     norm[:planted] /= 8
     agreement[:alternating] = -0.98
     exposures = np.full(rows, 40)
-    return zombie_rows(
-        exposures, exposures, noise, noise, agreement, norm, noise_fdr=0.05, oscillation_fdr=0.01
-    )
+    table = Followed(np.arange(rows), exposures, exposures, noise, noise, agreement, norm)
+    return zombie_rows(lambda: [table], noise_fdr=0.05, oscillation_fdr=0.01)
 
 
 def test_named_rows_raise_it_with_their_count_and_the_strongest_first(

@@ -17,6 +17,7 @@ from gradtracer.analyzers.table_rows import live_rows, rows_of
 from gradtracer.analyzers.table_state import read_state
 from gradtracer.settings import Settings
 from gradtracer.statistics import saliency as saliency_module
+from gradtracer.statistics.peers import Followed
 from gradtracer.statistics.saliency import saliency
 from gradtracer.statistics.staleness import Staleness
 from gradtracer.statistics.zombie_rows import zombie_rows
@@ -87,9 +88,8 @@ def test_a_report_by_blocks_says_what_whole_arrays_say(
     state, norm = read_state(observer), table.weight.detach().square().sum(1).numpy()
     state.counts[PADDING] = state.exposures[PADDING] = 0
     averages = state.energy, state.noise, state.agreement
-    truth = zombie_rows(
-        state.counts, state.exposures, *averages, norm, noise_fdr=0.9, oscillation_fdr=0.9
-    )
+    array = Followed(np.arange(ROWS), state.counts, state.exposures, *averages, norm)
+    truth = zombie_rows(lambda: [array], noise_fdr=0.9, oscillation_fdr=0.9)
     settings = Settings(zombie_fdr=0.9, oscillation_fdr=0.9)
     rows = live_rows(observer, PADDING)
     found = measure("t", rows, table.weight.detach(), settings)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,9 @@ import pytest
 import torch
 from scipy import stats
 
+from gradtracer.statistics import peers
 from gradtracer.statistics.noise_energy import NoiseEnergy
+from gradtracer.statistics.peers import Followed
 from gradtracer.statistics.zombie_rows import ZombieRows, zombie_rows
 
 Array = npt.NDArray[np.float64]
@@ -30,15 +34,14 @@ class Table:
 
     def verdict(self, noise_fdr: float = 0.05, oscillation_fdr: float = 0.01) -> ZombieRows:
         return zombie_rows(
-            self.look_ups,
-            self.exposures,
-            self.energy,
-            self.noise,
-            self.agreement,
-            self.squared_norm,
-            noise_fdr=noise_fdr,
-            oscillation_fdr=oscillation_fdr,
+            lambda: [self.followed], noise_fdr=noise_fdr, oscillation_fdr=oscillation_fdr
         )
+
+    @property
+    def followed(self) -> Followed:
+        averages = self.energy, self.noise, self.agreement
+        rows = np.arange(self.look_ups.size)
+        return Followed(rows, self.look_ups, self.exposures, *averages, self.squared_norm)
 
 
 def benjamini_hochberg(p: list[float]) -> list[float]:
@@ -215,3 +218,49 @@ def test_zeros_raise_no_warning_and_name_nobody(zeros: str) -> None:
     for name in ("noise", "energy", "squared_norm") if zeros == "all" else (zeros,):
         setattr(table, name, np.zeros(300))
     assert table.verdict().rows.size == 0
+
+
+def blocks_of(table: Followed, size: int) -> Iterator[Followed]:
+    for first in range(0, table.rows.size, size):
+        yield table.of(np.arange(first, min(first + size, table.rows.size)))
+
+
+def test_a_sample_of_a_large_table_names_what_all_rows_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures = Table(40_000)
+    figures.noise[:2_000] *= 30
+    figures.energy[:2_000] *= 30
+    figures.squared_norm[:2_000] /= 8
+    figures.agreement[2_000:2_300] = -0.95
+    sample = figures.verdict()
+    monkeypatch.setattr(peers, "SAMPLE", 100_000)
+    whole = figures.verdict()
+    assert whole.rows.size > 2_200
+    both = np.intersect1d(sample.rows, whole.rows).size
+    assert both / max(sample.rows.size, whole.rows.size) > 0.99
+    assert np.count_nonzero(sample.rows >= 2_300) < 0.01 * 37_700
+
+
+def test_blocks_of_any_size_give_the_same_sample_and_verdict() -> None:
+    figures = Table(40_000)
+    figures.noise[::40] *= 30
+    figures.squared_norm[::40] /= 8
+    table = figures.followed
+    whole = zombie_rows(lambda: [table], noise_fdr=0.05, oscillation_fdr=0.01)
+    found = zombie_rows(lambda: blocks_of(table, 777), noise_fdr=0.05, oscillation_fdr=0.01)
+    assert whole.rows.size > 800
+    assert found.rows.tolist() == whole.rows.tolist()
+    assert found.q_values.tolist() == whole.q_values.tolist()
+    assert found.mean_rho == pytest.approx(whole.mean_rho)
+
+
+def test_the_test_takes_no_memory_for_each_row_that_is_ready() -> None:
+    table = Table(400_000).followed
+    tracemalloc.start()
+    try:
+        zombie_rows(lambda: blocks_of(table, 16_384), noise_fdr=0.05, oscillation_fdr=0.01)
+        reached = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert reached < 20 * table.rows.size
