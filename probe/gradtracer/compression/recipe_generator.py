@@ -66,7 +66,7 @@ class RecipeGenerator:
         dot_products: Pairs of tables that the model uses in dot products with each other and in
             nothing else; None: found by trying, where `evaluate` or `loss` is given.
         max_bytes: Most bytes of the saved weights, before the floor: of what fits, the recipe that
-            leaves most quality among users who were not asked. None: the smallest that holds the
+            is reckoned to cost least quality. None: the smallest that holds the
             floor; without `evaluate`, what all of it would take in INT8.
         confidence: That the floor also holds among as many users who were not asked.
         metric: Its name, for people.
@@ -162,10 +162,11 @@ class RecipeGenerator:
             self._announcer.tell(self.recipe, 1 if self._before is None else len(self._before))
 
     def within(self, max_bytes: int) -> Recipe:
-        """Of the recipes measured, the one within so many bytes that leaves most quality.
+        """Of the recipes measured, the one within so many bytes that is reckoned to cost least.
 
-        That is what as many users who were not asked would have at least; `generate` runs first
-        where it has not. The smallest where none is small enough.
+        That is the largest that fits. What was measured of the wholes does not choose among them:
+        it is noisier than they differ, and the best of it would be a smaller one by luck.
+        `generate` runs first where it has not. The smallest where none is small enough.
 
         Raises:
             UsageError: nothing was measured, as there is no `evaluate`.
@@ -177,7 +178,7 @@ class RecipeGenerator:
         if self.recipe is None:
             self.generate()
         fits = [step for step in self._ladder if step.bytes <= max_bytes] or self._ladder[:1]
-        return self._of(max(fits, key=lambda step: step.ratio.elsewhere))
+        return self._of(max(fits, key=lambda step: step.bytes))
 
     def _generate(self) -> Recipe:
         if self.evaluate is not None:

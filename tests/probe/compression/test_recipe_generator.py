@@ -79,7 +79,7 @@ def test_a_planted_rank_is_found_and_the_floor_holds_on_the_whole() -> None:
     assert "together with item" in user.reason and "% measured" in user.reason
 
 
-def test_bytes_go_before_the_floor_and_the_safest_of_what_fits_is_taken() -> None:
+def test_bytes_go_before_the_floor_and_the_best_of_what_fits_is_taken() -> None:
     model = Scores().eval()
     generator = RecipeGenerator(model, evaluate=agreement, floor=0.9999, max_bytes=6000)
     recipe = generator.generate()
@@ -87,6 +87,7 @@ def test_bytes_go_before_the_floor_and_the_safest_of_what_fits_is_taken() -> Non
     assert recipe.floor_held is False
     fitting = [point for point in recipe.front if point.bytes <= 6000]
     assert len(fitting) >= 2
+    assert recipe.bytes_after == max(point.bytes for point in fitting)
     best = max(point.quality or 0 for point in fitting)
     assert recipe.quality_after == pytest.approx(best, rel=0.01)
     wider = generator.within(20_000)
