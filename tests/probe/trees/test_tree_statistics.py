@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer.analyzers.tree_figures import TreeTotals
 from gradtracer.analyzers.tree_reading import read_model
 from gradtracer.analyzers.tree_table import TreeTable
@@ -38,6 +39,9 @@ def rounds_of(table: TreeTable, low: int, high: int) -> TreeTable:
     return TreeTable(**columns, **children, round=table.round[trees], output=table.output[trees])
 
 
+FACTS = BoosterFacts("xgboost", "Booster")
+
+
 @pytest.fixture(scope="module")
 def table() -> TreeTable:
     import lightgbm
@@ -60,7 +64,7 @@ def test_velocity_is_the_spread_of_what_a_round_adds(table: TreeTable) -> None:
 
 
 def test_totals_over_stretches_are_those_of_the_whole(table: TreeTable) -> None:
-    whole, parts = TreeTotals(), TreeTotals()
+    whole, parts = TreeTotals(FACTS), TreeTotals(FACTS)
     whole.add(table, 5)
     for low in range(0, 30, 3):
         parts.add(rounds_of(table, low, low + 3), 5)
@@ -73,7 +77,7 @@ def test_totals_over_stretches_are_those_of_the_whole(table: TreeTable) -> None:
 
 
 def test_many_stretches_are_joined_and_lose_nothing(table: TreeTable) -> None:
-    totals = TreeTotals()
+    totals = TreeTotals(FACTS)
     for number in range(150):
         stretch = rounds_of(table, number % 30, number % 30 + 1)
         totals.add(stretch._replace(round=np.full(stretch.trees, number)), 5)
