@@ -80,6 +80,8 @@ def test_runs_are_listed_inspected_compared_and_deleted(
     training.terminate()
     training.wait(timeout=30)
     expect(page.get_by_role("status").first).to_contain_text("interrupted at step")
+    # Its rows are drawn anew then, under a menu that was opened too early.
+    expect(tree.filter(has_text="interrupted at step")).to_have_count(1)
     bench.picture("ended")
 
     bench.menu(finding.filter(has_text="item_emb"), "Open Report")
