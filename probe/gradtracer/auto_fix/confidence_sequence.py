@@ -21,7 +21,7 @@ from scipy import optimize, stats
 
 Array = npt.NDArray[np.float64]
 
-RESOLUTION = float(np.finfo(np.float32).eps)
+_RESOLUTION = float(np.finfo(np.float32).eps)
 """Relative error of one outcome: the probe keeps its sums in float32. Rows that do the same differ
 by that much, all in one direction: without it an interval would take their rounding for harm."""
 FEWEST = 5
@@ -66,7 +66,7 @@ def difference(treated: Array, held_out: Array, *, alpha: float, look: int) -> D
         reach = quantile * math.sqrt(variance)
     else:
         reach = 0.0
-    reach += 2 * RESOLUTION * max(abs(float(low)), abs(float(high)))
+    reach += 2 * _RESOLUTION * max(abs(float(low)), abs(float(high)))
     return Difference(value, value - reach, value + reach, first.size, second.size)
 
 
