@@ -44,6 +44,16 @@ class BoundedProtocol(LanguageServerProtocol):
                 future.cancel()
         self._shutdown = True
 
+    def _handle_response(
+        self, msg_id: str | int, result: Any = None, error: types.ResponseError | None = None
+    ) -> None:
+        """Drop the answer to a question that was taken back; pygls 2.1.1 raises an error."""
+        future = self._request_futures.get(msg_id)
+        if future is not None and future.cancelled():
+            del self._request_futures[msg_id]
+            return
+        super()._handle_response(msg_id, result, error)
+
     def _execute_handler(
         self,
         msg_id: str | int,

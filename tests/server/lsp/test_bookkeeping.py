@@ -84,3 +84,27 @@ async def test_shutdown_cancels_everything_that_is_under_way() -> None:
     assert b'"id":2' in answers[-1].replace(b" ", b"")
     assert b'"error"' not in answers[-1]
     assert server.protocol._request_futures == {}
+
+
+@pytest.mark.parametrize("outcome", [{"result": None}, {"error": {"code": -1, "message": "no"}}])
+async def test_the_answer_to_a_question_that_was_taken_back_is_dropped(
+    outcome: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = LanguageServer("test", "1", protocol_cls=BoundedProtocol)
+    server.protocol.set_writer(Sink())
+
+    def tell(message: Any) -> None:
+        server.protocol.handle_message(message)
+
+    capabilities = types.ClientCapabilities()
+    tell(types.InitializeRequest(1, types.InitializeParams(capabilities=capabilities)))
+    registration = types.RegistrationParams([])
+    asked = asyncio.ensure_future(server.client_register_capability_async(registration))
+    await asyncio.sleep(0)
+    [question] = server.protocol._request_futures
+    asked.cancel()
+    await asyncio.wait([asked])
+    answer = server.protocol.structure_message({"jsonrpc": "2.0", "id": question, **outcome})
+    tell(answer)
+    assert server.protocol._request_futures == {}
+    assert [record.message for record in caplog.records if record.levelname != "INFO"] == []

@@ -285,7 +285,7 @@ async def test_the_line_where_a_run_failed_carries_its_exception(
     live_run.observe("item_emb")
     await editor.start(project.root)
     editor.open(project.script)
-    assert await editor.hover(project.script, "self.item_emb") is not None
+    await editor.hover_until(project.script, "self.item_emb", "item_emb")
     live_run.fail()
     [found] = await editor.codes(project.script, "RUN_FAILED")
     assert editor.at(project.script, found.range) == "MF()"
