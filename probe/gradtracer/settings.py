@@ -74,9 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Raise MISSING_REGULARIZATION when more than this share of the squared way that a table's rows
     have gone only takes back their random first values: they then went more than half as far
     towards zero as anywhere else."""
-    undertrained_pace: Share = 0.4
-    """Raise UNDERTRAINED when the last quarter of a run still went at this share of its mean pace:
-    where progress fades exponentially, 13 % of it is then still to come."""
+    undertrained_pace: Share = 0.5
+    """Raise UNDERTRAINED when the later half of a run still went at this share of its mean pace:
+    where progress fades exponentially, a ninth of it is then still to come."""
     risen_loss: Share = 0.01
     """Raise LEARNING_RATE_TOO_HIGH when the training loss has risen by more than this share of its
     minimum: less is no reason to train anew."""

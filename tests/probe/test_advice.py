@@ -224,6 +224,10 @@ def figures(
 
 DESCENT = [math.exp(-t / 20) for t in range(20)]
 SETTLED = [math.exp(-t / 2) for t in range(20)]
+NOISY_DESCENT = [x + 0.02 * (-1) ** t for t, x in enumerate(DESCENT)]
+"""Its last quarter is no trend: two neighbours and more are out of order."""
+ENDED = [max(0.0, 1 - t / 15) for t in range(20)]
+"""Falls until a quarter before the end, and no further."""
 NOISE = np.random.default_rng(0).normal(0, 1e-3, 60)
 TURN = [abs(t - 15) / 15 + x for t, x in zip(range(60), NOISE, strict=True)]
 FALLING = [1 - t / 100 for t in range(60)]
@@ -240,6 +244,8 @@ FALLING = [1 - t / 100 for t in range(60)]
         ([1.0] * 20, None, False),
         (DESCENT[:8], None, True),
         (DESCENT[:7], None, False),
+        (DESCENT, NOISY_DESCENT, True),
+        (ENDED, None, False),
         ([float("nan")] * 20, None, False),
     ],
 )
@@ -401,7 +407,7 @@ def test_where_steps_are_too_small_for_any_decay_none_is_proposed() -> None:
 
 def test_late_trend_is_kendalls_test_and_sens_slope() -> None:
     values = np.random.default_rng(3).normal(0, 1, 32) - 0.4 * np.arange(32)
-    found = late_trend(values)
+    found = late_trend(values[16:])
     assert found is not None and found.n == 8
     last = values[-8:]
     pairs = list(itertools.combinations(range(8), 2))

@@ -6,7 +6,7 @@ from gradtracer.analyzers.training_figures import TrainingFigures
 from gradtracer.diagnoses.finding import Finding, suppress
 from gradtracer.learning_curve import Curve
 from gradtracer.settings import Settings
-from gradtracer.statistics.trend import Trend, late_trend
+from gradtracer.statistics.trend import Trend, late_trend, quarter_of
 from gradtracer_schemas import Evidence, FixOffer
 
 _LEVEL = 0.05
@@ -14,7 +14,10 @@ _FACTOR = 2
 
 
 def examine(figures: TrainingFigures, settings: Settings) -> Finding | None:
-    """Raise at the end of a run whose last quarter still went at two fifths of its mean pace.
+    """Raise at the end of a run whose later half still went at half of its mean pace.
+
+    And whose last quarter had not fallen to half of that: where progress fades exponentially it
+    then has three quarters of it.
 
     By a metric of held-out examples where one was told. By the training loss where that says
     nothing, which is weaker: a model may learn its examples by heart, so a held-out metric must not
@@ -32,7 +35,7 @@ def examine(figures: TrainingFigures, settings: Settings) -> Finding | None:
 
 
 def _late_gain(curve: Curve, settings: Settings) -> tuple[Trend, float] | None:
-    """The trend of the last quarter and the mean gain from one value to the next of the whole.
+    """The trend of the later half and the mean gain from one value to the next of the whole.
 
     None where the run was at an end.
     """
@@ -41,15 +44,15 @@ def _late_gain(curve: Curve, settings: Settings) -> tuple[Trend, float] | None:
     if trend is None or trend.p_value > _LEVEL:
         return None
     mean = float(values[0] - values.min()) / (values.size - 1)
-    if mean <= 0 or -trend.slope < settings.undertrained_pace * mean:
+    least = settings.undertrained_pace * mean
+    if mean <= 0 or -trend.slope < least or -trend.last_slope < least / 2:
         return None
     return trend, mean
 
 
 def _best_of_late(curve: Curve) -> bool:
     values = curve.falling
-    trend = late_trend(values)
-    return trend is not None and int(values.argmin()) >= values.size - trend.n
+    return int(values.argmin()) >= values.size - quarter_of(values)
 
 
 def _finding(
@@ -64,8 +67,8 @@ def _finding(
         + ("" if held_out else " The training loss alone says so, which is a weaker sign."),
         action="Train twice as many epochs, and stop early by a held-out metric.",
         expected_effect=(
-            f"At the last quarter's pace {curve.name} would be "
-            f"{_ahead(curve, trend):.4g} after a quarter more."
+            f"At the later half's pace {curve.name} would be "
+            f"{_ahead(curve, trend):.4g} after half as many steps again."
         ),
         risk="Twice the time. Pace fades: expect less than the straight line says."
         + ("" if held_out else " And the model may begin to learn its examples by heart."),
@@ -78,7 +81,7 @@ def _finding(
                 n=trend.n,
                 interval=(-trend.high / mean, -trend.low / mean),
                 p_value=trend.p_value,
-                test="Mann-Kendall over the last quarter, at least four values; slope by Sen",
+                test="Mann-Kendall over the later half, at least four values; slope by Sen",
             )
         ],
         fixes=[

@@ -77,9 +77,9 @@ TRAINING_RULES = (
         type="UNDERTRAINED",
         title="A run that ended while it was learning",
         looks_for=(
-            "A held-out metric, or where that says nothing the training loss, that in the last "
-            "quarter of a run still went at two fifths of the run's mean pace or more, in a trend "
-            "that chance does not explain."
+            "A held-out metric, or where that says nothing the training loss, that in the later "
+            "half of a run still went at half of the run's mean pace or more, in a trend that "
+            "chance does not explain, and had not slowed to half of that in the last quarter."
         ),
         matters="The same script, trained longer, gives a better model.",
         remedies="More epochs, with early stopping by a held-out metric.",
