@@ -53,25 +53,26 @@ def way_of(optimizer: Optimizer) -> Way:
 class Levels(NamedTuple):
     """Rows to scale, on the table's device."""
 
-    table: torch.Tensor
-    """`[N]` uint8: 255 x factor of each row, 255 where it is left alone."""
+    taken: torch.Tensor
+    """`[N, 1]` uint8: 255 x what is taken from each row's update, 0 where it is left alone."""
     rows: torch.Tensor
-    """`[R]` int64: rows below 255."""
+    """`[R]` int64: rows above 0."""
 
 
 class _Before(NamedTuple):
     rows: torch.Tensor | None
     """`[R]` int64, maybe with repetitions; None: all of them."""
     weight: torch.Tensor
-    scales: torch.Tensor
+    taken: torch.Tensor
 
 
 class RowScaler:
     """Factors of the rows of one table `[N, D]`, in 1 byte a row on its device while any acts.
 
-    A step with a sparse gradient costs O(batch rows). With a dense one the optimizer moves every
-    row, so all R chosen ones are read before and written after: a copy of R rows for the time of
-    the step, of what an optimizer itself takes for temporaries. Nothing waits for the device.
+    A step with a sparse gradient costs O(batch rows); on the host it is the number of operations
+    that counts, as each finds its code driven from the cache. With a dense one the optimizer moves
+    every row, so all R chosen ones are read before and written after: a copy of R rows for the time
+    of the step, of what an optimizer itself takes for temporaries. Nothing waits for the device.
     """
 
     def __init__(self) -> None:
@@ -95,40 +96,39 @@ class RowScaler:
         `levels`: `[N]` uint8; 255 leaves a row alone to the bit. To be made anew for each call, as
         a step may still be reading the last. Waits for the device that they are on.
         """
-        rows = (levels < UNTOUCHED).nonzero().flatten()
-        return Levels(levels.to(device), rows.to(device)) if rows.numel() else None
+        taken = UNTOUCHED - levels
+        rows = taken.nonzero().flatten()
+        return Levels(taken.unsqueeze(1).to(device), rows.to(device)) if rows.numel() else None
 
     def use(self, levels: Levels | None) -> None:
         """Scale by what is `prepared` from the next step on; from any thread."""
         self._levels = levels
 
-    @torch.no_grad()
     def before_step(self, weight: torch.Tensor, scales: Literal["update", "gradient"]) -> None:
         """The optimizer is about to step on `weight`."""
         levels, grad = self._levels, weight.grad
         self._before = self._shared = None
-        if levels is None or grad is None or levels.table.numel() != weight.shape[0]:
+        if levels is None or grad is None or levels.taken.shape[0] != weight.shape[0]:
             return
         if scales == "gradient":
             weight.grad, self._shared = _scaled(grad, levels), grad
             return
+        # Detached, so that nothing below is recorded.
+        weight, sparse = weight.detach(), grad.is_sparse
         most = 2 * levels.rows.numel() > weight.shape[0]
-        if most and not grad.is_sparse:
+        if most and not sparse:
             # One pass over the table is quicker than half of its rows one by one.
-            factors = _factors(levels.table, weight.dtype)
-            self._before = _Before(None, weight.detach().clone(), factors)
+            self._before = _Before(None, weight.clone(), levels.taken)
             return
-        rows = grad._indices()[0] if grad.is_sparse else levels.rows
-        chosen = levels.table.index_select(0, rows)
-        if grad.is_sparse and not most and rows.device.type == "cpu":
+        rows = grad._indices()[0] if sparse else levels.rows
+        taken = levels.taken.index_select(0, rows)
+        if sparse and not most and rows.device.type == "cpu":
             # Where most of them act, to find them takes longer than to copy the rest as it is.
-            acts = (chosen < UNTOUCHED).nonzero().flatten()
-            rows, chosen = rows.index_select(0, acts), chosen.index_select(0, acts)
+            acts = taken.view(-1).nonzero().view(-1)
+            rows, taken = rows.index_select(0, acts), taken.index_select(0, acts)
         if rows.numel():
-            factors = _factors(chosen, weight.dtype)
-            self._before = _Before(rows, weight.detach().index_select(0, rows), factors)
+            self._before = _Before(rows, weight.index_select(0, rows), taken)
 
-    @torch.no_grad()
     def after_step(self, weight: torch.Tensor) -> None:
         """The optimizer has stepped."""
         if self._shared is not None:
@@ -137,28 +137,31 @@ class RowScaler:
         if before is None:
             return
         weight = weight.detach()
-        # With a factor of 1, lerp gives its end to the bit.
         if before.rows is None:
-            torch.lerp(before.weight, weight, before.scales, out=weight)
-        else:
-            after = weight.index_select(0, before.rows)
-            put_rows(weight, before.rows, before.weight.lerp_(after, before.scales))
+            # With a factor of 1, lerp gives its end to the bit.
+            torch.lerp(before.weight, weight, _factors(before.taken, weight.dtype), out=weight)
+            return
+        after = weight.index_select(0, before.rows)
+        # Where nothing is taken, it stays to the bit.
+        after.addcmul_(before.weight.sub_(after), before.taken, value=1 / UNTOUCHED)
+        put_rows(weight, before.rows, after)
 
 
-def _factors(levels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _factors(taken: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """`[R, 1]` 0 to 1."""
-    return torch.div(levels, UNTOUCHED).to(dtype).unsqueeze(1)
+    return torch.div(UNTOUCHED - taken, UNTOUCHED).to(dtype)
 
 
+@torch.no_grad()
 def _scaled(grad: torch.Tensor, levels: Levels) -> torch.Tensor:
     """A gradient of its own with the chosen rows scaled."""
     if grad.is_sparse:
         rows = grad._indices()
-        values = grad._values() * _factors(levels.table.index_select(0, rows[0]), grad.dtype)
+        values = grad._values() * _factors(levels.taken.index_select(0, rows[0]), grad.dtype)
         return torch.sparse_coo_tensor(
             rows, values, grad.shape, is_coalesced=grad.is_coalesced(), check_invariants=False
         )
     scaled = grad.clone()
     chosen = grad.index_select(0, levels.rows)
-    chosen.mul_(_factors(levels.table.index_select(0, levels.rows), grad.dtype))
+    chosen.mul_(_factors(levels.taken.index_select(0, levels.rows), grad.dtype))
     return scaled.index_copy_(0, levels.rows, chosen)

@@ -19,16 +19,12 @@ def put_rows(table: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> N
         rows: `[R]` int64; of equal ones any may stay.
         values: `[R, D]` of the same dtype and device.
     """
-    if table.device.type == "cpu" and _in_words(table) and _in_words(values):
+    if table.is_cpu and type(table) is torch.Tensor and _in_words(table) and _in_words(values):
         table, values = table.view(_WORD), values.view(_WORD)
     table.index_copy_(0, rows, values)
 
 
 def _in_words(tensor: torch.Tensor) -> bool:
     size = tensor.element_size()
-    return (
-        type(tensor) is torch.Tensor
-        and tensor.is_contiguous()
-        and tensor.shape[1] * size % 16 == 0
-        and tensor.storage_offset() * size % 16 == 0
-    )
+    whole = tensor.shape[1] * size % 16 == 0 and tensor.storage_offset() * size % 16 == 0
+    return whole and tensor.is_contiguous()

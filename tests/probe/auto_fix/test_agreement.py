@@ -66,7 +66,7 @@ class Training:
     def levels(self) -> list[int]:
         """Of the third row in each follower."""
         held = [follower.scaler._levels for follower in self.followers]
-        return [UNTOUCHED if each is None else int(each.table[3]) for each in held]
+        return [UNTOUCHED if each is None else UNTOUCHED - int(each.taken[3]) for each in held]
 
 
 def test_all_ranks_begin_at_one_step():
