@@ -13,6 +13,7 @@ from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from gradtracer.callbacks.catboost_fit import fitting, has_ours, is_observed
 from gradtracer.importing import when_imported
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def _observed(
             passed = inspect.signature(train).bind(*args, **kwargs)
             given = list(passed.arguments.get("callbacks") or ())
             began()
-            if not any(type(each).__module__.startswith("gradtracer.") for each in given):
+            observed_already = library == "catboost" and is_observed(args[0])
+            if not observed_already and not has_ours(given):
                 callback = _callback(library, settings)
                 _add(passed.arguments, callback, args)
                 args, kwargs = passed.args, passed.kwargs
@@ -58,7 +60,7 @@ def _observed(
             _log.exception("GradTracer cannot observe this booster; training is not affected")
         if library != "catboost" or callback is None:
             return train(*args, **kwargs)
-        with _fitting(args[0], callback):
+        with fitting(args[0], callback):
             return train(*args, **kwargs)
 
     return observed
@@ -68,12 +70,6 @@ def _add(given: dict[str, Any], callback: Any, args: tuple[Any, ...]) -> None:
     from gradtracer.callbacks.estimators import add_callback
 
     add_callback(given, callback, args[0] if args else None)
-
-
-def _fitting(model: Any, callback: Any) -> Any:
-    from gradtracer.callbacks.estimators import fitting_catboost
-
-    return fitting_catboost(model, callback)
 
 
 def _callback(library: Library, settings: dict[str, object]) -> Any:

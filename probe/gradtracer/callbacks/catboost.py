@@ -1,8 +1,8 @@
 """CatBoost's callback: `model.fit(..., callbacks=[gradtracer.catboost_callback()])`.
 
 CatBoost shows its callbacks metrics and no trees: the trees are read when the call of `fit` has
-returned, each tree being its round. Where `fit` itself is ours to wrap (`gradtracer.watch`,
-`python -m gradtracer`) no callback is passed, but CatBoost's own files are read.
+returned, each tree being its round. Where CatBoost writes its metrics to files, no callback is
+passed on to it and the files are read (`catboost_fit.py`).
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from gradtracer.analyzers.tree_sample import last_sample, sample_of
 from gradtracer.analyzers.trees import recorded_metrics
 from gradtracer.callbacks.boosting import Boosting
 from gradtracer.callbacks.catboost_files import MetricFiles
+from gradtracer.callbacks.catboost_fit import take_callbacks_out
 from gradtracer.callbacks.library_frames import GivenArguments, LibraryFrames
 from gradtracer.exceptions import MissingLibrary
 from gradtracer_schemas import SourceSite
 
 try:
-    import catboost as _catboost
+    from catboost import CatBoost
 except ImportError as error:
     raise MissingLibrary(
         f"gradtracer.catboost_callback needs CatBoost, which cannot be imported ({error}): "
         'pip install "gradtracer[trees]"'
     ) from None
-
-del _catboost
 
 _USUAL_ROUNDS = 1_000
 _TRAIN_DIR = "catboost_info"
@@ -52,6 +51,7 @@ class GradTracerCallback:
     ) -> None:
         self._boosting = Boosting(settings, site, automatic=automatic)
         self._files: MetricFiles | None = None
+        take_callbacks_out(CatBoost, GradTracerCallback)
 
     def after_iteration(self, info: Any) -> bool:
         """After each round; never asks to stop."""

@@ -8,12 +8,11 @@ estimator, which nobody asked to watch.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 from gradtracer.analyzers.tree_reading import Library
+from gradtracer.callbacks.catboost_fit import fitting, has_ours
 from gradtracer_schemas import SourceSite
 
 _MARK = "_gradtracer_watch"
@@ -60,13 +59,17 @@ def _observed(fit: Any) -> Any:
             return fit(self, *args, **kwargs)
         try:
             library, settings, site = watched
+            passed = inspect.signature(fit).bind(self, *args, **kwargs)
+            given = self.callbacks if library == "xgboost" else passed.arguments.get("callbacks")
+            if has_ours(given or ()):
+                return fit(self, *args, **kwargs)
             callback = callback_of(library, settings, site)
             if library == "xgboost":
                 return _fit_xgboost(fit, self, args, kwargs, callback)
-            passed = _with_callback(fit, self, args, kwargs, callback)
+            add_callback(passed.arguments, callback, self)
             if library != "catboost":
                 return fit(*passed.args, **passed.kwargs)
-            with fitting_catboost(self, callback):
+            with fitting(self, callback):
                 return fit(*passed.args, **passed.kwargs)
         finally:
             vars(self)[_MARK] = watched
@@ -85,27 +88,8 @@ def _fit_xgboost(fit: Any, estimator: Any, args: Any, kwargs: Any, callback: Any
         estimator.callbacks = own
 
 
-def _with_callback(
-    fit: Any, estimator: Any, args: Any, kwargs: Any, callback: Any
-) -> inspect.BoundArguments:
-    passed = inspect.signature(fit).bind(estimator, *args, **kwargs)
-    add_callback(passed.arguments, callback, estimator)
-    return passed
-
-
 def add_callback(given: dict[str, Any], callback: Any, owner: Any) -> None:
     """Have the training of `owner` observed that is about to begin with the arguments `given`."""
     follow = getattr(callback, "follow", None)
     if follow is None or not follow(owner, given):
         given["callbacks"] = [*(given.get("callbacks") or ()), callback]
-
-
-@contextmanager
-def fitting_catboost(model: Any, callback: Any) -> Generator[None]:
-    """Around the call of `fit`, of whose end CatBoost tells nobody."""
-    try:
-        yield
-    except BaseException:
-        callback.failed()
-        raise
-    callback.finished(model)

@@ -42,10 +42,15 @@ booster = xgboost.train(
     callbacks=[gradtracer.xgboost_callback()],
 )
 """
+OWN_CATBOOST = "import gradtracer" + WRITING.replace(
+    "fit(x, y)", "fit(x, y, callbacks=[gradtracer.catboost_callback()])"
+)
 RUNNER = ("-m", "gradtracer")
 
 
-@pytest.mark.parametrize("train", [XGBOOST, ESTIMATOR, LIGHTGBM, CATBOOST, WRITING, OWN])
+@pytest.mark.parametrize(
+    "train", [XGBOOST, ESTIMATOR, LIGHTGBM, CATBOOST, WRITING, OWN, OWN_CATBOOST]
+)
 def test_a_booster_is_observed_on_the_line_that_trains_it(
     launch: Callable[..., object], tmp_path: Path, train: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""A watched `fit` of CatBoost is followed by the files it writes, and gets no callback."""
+"""A `fit` of CatBoost is followed by the files it writes, and gets no callback of ours."""
 
 from __future__ import annotations
 
@@ -50,15 +50,18 @@ def events(folder: Path) -> list[Any]:
     return [decode_event(line) for line in journal.read_bytes().splitlines()]
 
 
-@pytest.mark.parametrize("writes", [True, False])
+@pytest.mark.parametrize(("watched", "writes"), [(True, True), (True, False), (False, True)])
 def test_only_a_fit_that_writes_no_files_gets_a_callback(
-    here: Path, monkeypatch: pytest.MonkeyPatch, writes: bool
+    here: Path, monkeypatch: pytest.MonkeyPatch, watched: bool, writes: bool
 ) -> None:
     asked = Callbacks(monkeypatch)
     model = catboost.CatBoostRegressor(iterations=30, allow_writing_files=writes, **QUIET)
-    run = gradtracer.watch(model)
-    model.fit(X[:400], Y[:400], eval_set=(X[400:], Y[400:]))
-    run.finish()
+    run = gradtracer.watch(model) if watched else None
+    ours = None if watched else [gradtracer.catboost_callback()]
+    model.fit(X[:400], Y[:400], eval_set=(X[400:], Y[400:]), callbacks=ours)
+    if run is not None:
+        run.finish()
+    assert open_run() is None
     assert [given is None for given in asked.passed] == [writes]
     told = events(here)
     progress = [event.body for event in told if isinstance(event, ProgressEvent)][-1]
@@ -71,6 +74,28 @@ def test_only_a_fit_that_writes_no_files_gets_a_callback(
     assert figures.values["best_round"] == pytest.approx(
         np.argmin(recorded["validation"]["RMSE"]) + 1
     )
+
+
+class Counts:
+    """Somebody else's callback."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+
+    def after_iteration(self, _: Any) -> bool:
+        self.rounds += 1
+        return True
+
+
+def test_callbacks_of_others_stay_and_ours_is_used_again(here: Path) -> None:
+    ours, theirs = gradtracer.catboost_callback(), Counts()
+    for done in (1, 2):
+        model = catboost.CatBoostRegressor(iterations=7, **QUIET)
+        model.fit(X, Y, callbacks=[ours, theirs])
+        assert theirs.rounds == 7 * done
+        assert open_run() is None
+    journals = list(here.glob(".gradtracer/runs/*/events.jsonl"))
+    assert len(journals) == 2
 
 
 def test_several_sets_and_metrics_are_called_as_catboost_calls_them(here: Path) -> None:
