@@ -18,8 +18,9 @@ from gradtracer_server.fixes.calls import (
     text_of,
 )
 from gradtracer_server.fixes.imports import named
-from gradtracer_server.fixes.insertion import indent_of, insert, line_break
+from gradtracer_server.fixes.insertion import after, indent_of, insert, line_break
 from gradtracer_server.fixes.proposal import FixContext, Plan
+from gradtracer_server.fixes.sequence import Put, always, following, next_item, put_around
 from gradtracer_server.source.edits import TextEdit
 from gradtracer_server.source.index import SourceText
 
@@ -44,7 +45,9 @@ class _Place:
     call: Node
     """The call that builds the layer."""
     following: Node | None
-    """The next item of the sequence it stands in; None where it is an attribute of its own."""
+    """The next item of the list it stands in; None where it has a statement of its own."""
+    put: Put | None = None
+    """The statement that appends it to a list; None where it is an attribute of its own."""
 
 
 def plan(context: FixContext) -> Plan:
@@ -60,6 +63,9 @@ def plan(context: FixContext) -> Plan:
         gap = " " if indent is None else f"{line_break(source)}{indent}"
         edit = insert(source, place.following.start_byte, f"{text},{gap}")
         edits = [*name.edits, edit]
+    elif place.put is not None:
+        more = f"{place.put.owner}.append({text})"
+        edits = [*name.edits, after(source, place.put.statement, [more])]
     else:
         sequence = named(source, "torch.nn.Sequential", call)
         both = f"{sequence.text}({text_of(call)}, {text})"
@@ -94,14 +100,18 @@ def _target(context: FixContext) -> _Place:
 
 
 def _place(path: Path, source: SourceText, call: Node, context: FixContext) -> _Place:
-    following = call.next_named_sibling
-    while following is not None and following.type == "comment":
-        following = following.next_named_sibling
     line = call.start_point.row + 1
-    if following is not None and following.type == "call":
-        if _NORM.search(callee_name(following)):
-            raise AlreadyApplied(f"{callee_name(following)} follows the layer on line {line}")
-        return _Place(path, source, call, following)
+    first = next(following(call), None)
+    if first is not None and _NORM.search(callee_name(first)):
+        if not always(first, call):
+            raise NotApplicable(f"{callee_name(first)} may follow the layer on line {line}")
+        raise AlreadyApplied(f"{callee_name(first)} follows the layer on line {line}")
+    beside = next_item(call)
+    if beside is not None and beside.type == "call":
+        return _Place(path, source, call, beside)
+    put = put_around(call)
+    if put is not None and put.method == "append" and first is not None:
+        return _Place(path, source, call, None, put)
     around = call.parent
     target = text_of(around.child_by_field_name("left")) if around is not None else ""
     attribute = context.diagnosis.site.attribute.rpartition(".")[2]

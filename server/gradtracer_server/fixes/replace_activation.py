@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tree_sitter import Node
@@ -21,6 +22,7 @@ from gradtracer_server.fixes.calls import (
 from gradtracer_server.fixes.imports import Named, named
 from gradtracer_server.fixes.insertion import statement_around
 from gradtracer_server.fixes.proposal import FixContext, Plan
+from gradtracer_server.fixes.sequence import always, following
 from gradtracer_server.source.edits import TextEdit
 from gradtracer_server.source.index import Range, SourceText
 
@@ -110,12 +112,12 @@ def _at(
         raise AlreadyApplied(f"{name} stands there already")
     if name in STRINGS:
         return _string(path, source, call, wanted)
-    following = _following(call)
-    if following is not None:
-        after = original_name(source, callee_name(following))
+    follower = _following(call)
+    if follower is not None:
+        after = original_name(source, callee_name(follower))
         if after in wanted.old.modules:
-            return _Found(path, source, following, "module")
-        if after in ACTIVATIONS:
+            return _Found(path, source, follower, "module")
+        if after in ACTIVATIONS and always(follower, call):
             raise AlreadyApplied(f"{after} follows the layer already")
     attribute = context.diagnosis.site.attribute.rpartition(".")[2]
     around = ancestor(call, "class_definition")
@@ -146,17 +148,10 @@ def _string(path: Path, source: SourceText, call: Node, wanted: _Wanted) -> _Fou
 
 
 def _following(call: Node) -> Node | None:
-    """The next item of the list or `Sequential` that a layer stands in, past normalisation."""
-    node = call
-    for _ in range(3):
-        sibling = node.next_named_sibling
-        while sibling is not None and sibling.type == "comment":
-            sibling = sibling.next_named_sibling
-        if sibling is None or sibling.type != "call":
-            return None
-        if not re.search(r"Norm|Dropout", callee_name(sibling)):
-            return sibling
-        node = sibling
+    """What comes after a layer in its container, past normalisation and dropout."""
+    for after in islice(following(call), 3):
+        if not re.search(r"Norm|Dropout", callee_name(after)):
+            return after
     return None
 
 

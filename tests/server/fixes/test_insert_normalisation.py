@@ -50,6 +50,12 @@ def inserted(
             "self.fc = nn.Sequential(nn.Linear(2, out_features=2 * hidden), "
             "nn.LayerNorm(2 * hidden))",
         ),
+        (
+            "layers.append(nn.Linear(2, hidden))  # é\n        layers.append(nn.Tanh())",
+            "nn.Linear(2, hidden)",
+            "layers.append(nn.Linear(2, hidden))  # é\n"
+            "        layers.append(nn.LayerNorm(hidden))\n        layers.append(nn.Tanh())",
+        ),
     ],
 )
 def test_a_normalisation_of_the_layers_width_goes_before_the_activation(
@@ -68,6 +74,12 @@ def test_a_normalisation_of_the_layers_width_goes_before_the_activation(
         ("self.fc = nn.GRU(2, 2)", "nn.GRU(2, 2)", "pass", "expected a call of Linear, Conv1d"),
         ("self.fc = nn.Linear(2, f(2))", "nn.Linear(2, f(2))", "pass", "not passed as a number"),
         ("a.append(nn.Linear(2, 2))", "nn.Linear(2, 2)", "pass", "neither followed by its"),
+        (
+            "a.append(nn.Linear(2, 2))\n        if bn:\n            a.append(nn.BatchNorm1d(2))",
+            "nn.Linear(2, 2)",
+            "pass",
+            "BatchNorm1d may follow",
+        ),
         (
             "self.fc = nn.Linear(2, 2)",
             "nn.Linear(2, 2)",

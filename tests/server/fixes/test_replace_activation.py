@@ -86,6 +86,58 @@ def test_the_next_of_a_sequence_is_replaced_past_a_normalisation(bench: Bench) -
 
 
 @pytest.mark.parametrize(
+    "lines",
+    [
+        ["layers.append(nn.Linear(2, 3))", "layers.append(nn.ReLU())"],
+        ["layers.append(nn.Linear(2, 3))", "width = 3", "# then", "layers.append(nn.ReLU())"],
+        [
+            "layers.append(nn.Linear(2, 3))",
+            "if norm:",
+            "    layers.append(nn.BatchNorm1d(3))",
+            "layers += [nn.ReLU(), nn.Dropout(0.1)]",
+        ],
+        ["layers.append(nn.Linear(2, 3))", "if last:", "    layers.append(nn.ReLU())"],
+        ["layers += [nn.Linear(2, 3)]", "layers.extend([nn.ReLU()])"],
+        ["self.add_module('fc', nn.Linear(2, 3))", "self.add_module('act', nn.ReLU())"],
+        ["self.blocks.append(nn.Linear(2, 3))", "self.blocks.append(nn.ReLU())"],
+        ["x = OrderedDict([('fc', nn.Linear(2, 3)), ('act', nn.ReLU())])"],
+        ["x = nn.ModuleDict({'fc': nn.Linear(2, 3), 'act': nn.ReLU()})"],
+    ],
+)
+def test_what_is_put_into_the_same_container_next_is_replaced(
+    bench: Bench, lines: list[str]
+) -> None:
+    layer = "\n            ".join(["for each in range(2):", *lines])
+    text, fix = replace(bench, layer, "nn.Linear(2, 3)", attribute="mlp.0")
+    assert fix.disabled_reason is None
+    assert bench.make(fix) == {"a.py": text.replace("nn.ReLU()", "nn.LeakyReLU()")}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["layers.append(nn.Linear(2, 3))", "others.append(nn.ReLU())"],
+        ["layers.append(nn.Linear(2, 3))", "layers.append(act)", "layers.append(nn.ReLU())"],
+        ["layers.append(nn.Linear(2, 3))", "layers = []", "layers.append(nn.ReLU())"],
+        ["layers += [nn.Linear(2, 3), *more]", "layers.append(nn.ReLU())"],
+        [
+            "layers.append(nn.Linear(2, 3))",
+            "if a:",
+            "    layers.append(nn.Tanh())",
+            "else:",
+            "    layers.append(nn.ReLU())",
+        ],
+        ["if a:", "    layers.append(nn.Linear(2, 3))", "layers.append(nn.ReLU())"],
+        ["x = (nn.Linear(2, 3), [nn.ReLU()])"],
+    ],
+)
+def test_what_may_not_come_next_is_left(bench: Bench, lines: list[str]) -> None:
+    layer = "\n            ".join(["for each in range(2):", *lines])
+    _, fix = replace(bench, layer, "nn.Linear(2, 3)", attribute="mlp.0")
+    assert fix.disabled_reason is not None and "into no ReLU" in fix.disabled_reason
+
+
+@pytest.mark.parametrize(
     ("call", "after", "to"),
     [
         ("MLPLayers(s, 0.1, 'relu')", "MLPLayers(s, 0.1, 'leakyrelu')", "LeakyReLU"),
