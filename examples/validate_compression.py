@@ -26,12 +26,12 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+import finished_forms
 import movielens
 import recommenders
 from compressed_forms import file_size, min_max, pruned, saved_bytes, uniform
 from compression_plot import plot
 from gradtracer import RecipeGenerator
-from gradtracer.compression import finish
 from gradtracer.compression.quality import compare, values_of
 from gradtracer.compression.simulation import simulated
 from gradtracer_schemas import Recipe
@@ -83,20 +83,6 @@ def trained(name: str, task: Task, seed: int, cache: Path) -> nn.Module:
     return model
 
 
-def losses(model_name: str, task: Task) -> Any:
-    """The training loss as a closure that draws one batch by torch's generator."""
-    size = TUNED[model_name].batch
-    sequences = None
-    if model_name == "sequential":
-        sequences = torch.cat(recommenders.batches(TUNED[model_name].build(task), task, 10**6))
-
-    def loss(model: nn.Module) -> Tensor:
-        examples = task.train if sequences is None else sequences
-        return model.loss(task, examples[torch.randint(len(examples), (size,))])
-
-    return loss
-
-
 def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> dict[str, Any]:
     """Everything of one model and seed."""
     model = trained(name, task, seed, cache)
@@ -120,7 +106,6 @@ def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> di
     int4 = int(rows["uniform INT4"]["bytes"])
     note("uniform INT4, min-max", min_max(model), int4)
     note("magnitude pruning", pruned(model, int4), int4)
-    loss = losses(name, task)
 
     def evaluate(each: nn.Module) -> Tensor:
         return recommenders.validate(each, task)
@@ -145,11 +130,11 @@ def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> di
         if not finishes:
             continue
         if size not in finished:
-            finished[size] = _finished(name, task, model, within, loss, evaluate)
+            finished[size] = _finished(name, task, model, within, evaluate)
         note(f"{row}, finished", *finished[size])
     if finishes:
         # what training on by itself does: without it the finished would be flattered
-        note("FP32, finished", *_finished(name, task, model, EMPTY, loss, evaluate))
+        note("FP32, finished", *_finished(name, task, model, EMPTY, evaluate))
         # the smaller of the finished one and of the unfinished whose floor the solver vouches for
         values = [values_of(evaluate, each) for each in (model, finished[size][0])]
         row = "ours at 8x, finished" if generator.holds(compare(*values, 0.9)) else FLOOR_ROW
@@ -165,23 +150,11 @@ def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> di
 
 
 def _finished(
-    name: str, task: Task, model: nn.Module, recipe: Recipe, loss: Any, evaluate: Any
+    name: str, task: Task, model: nn.Module, recipe: Recipe, evaluate: Any
 ) -> tuple[nn.Module, int]:
-    """What half as many steps as it was trained leave, and the bytes of the file."""
-    setting = TUNED[name]
-    each_epoch = len(recommenders.batches(model, task, setting.batch))
-    torch.manual_seed(0)
-    done = finish(
-        model,
-        recipe,
-        loss,
-        evaluate,
-        steps=each_epoch * setting.epochs // 2,
-        optimizer=lambda parameters: torch.optim.AdamW(
-            parameters, lr=1e-3, weight_decay=setting.decay
-        ),
-    )
-    return simulated(done.model, done.recipe), saved_bytes(done.model, done.recipe)
+    """What finishing leaves, and the bytes of its file."""
+    changed, storage = finished_forms.finished(name, task, model, recipe, evaluate)
+    return simulated(changed, storage), saved_bytes(changed, storage)
 
 
 def _foretold(

@@ -428,7 +428,7 @@ export interface Tier {
   readonly quantization: Quantization;
   /** Which rows. */
   readonly rows: RowSet;
-  /** Their share of the look-ups that were counted. */
+  /** Their share of the look-ups; null: not counted, they are those of largest gradients. */
   readonly share_of_look_ups?: number | null;
 }
 
@@ -454,7 +454,7 @@ export interface LayerRecipe {
   readonly reason?: string;
   /** The original system's score, for its readers; no decision of ours uses it. */
   readonly health_score?: number | null;
-  /** Rows stored otherwise than by `quantization`, most looked up first, no row twice. */
+  /** Rows stored otherwise than by `quantization`, those that matter most first, no row twice. */
   readonly tiers?: readonly Tier[];
   /** Rows removed; the ids of the others are mapped to their new places. */
   readonly dropped?: RowSet | null;

@@ -38,7 +38,7 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
     rows: RowSet
     """Which rows."""
     share_of_look_ups: Share | None = None
-    """Their share of the look-ups that were counted."""
+    """Their share of the look-ups; null: not counted, they are those of largest gradients."""
 
 
 class Factor(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ class LayerRecipe(msgspec.Struct, frozen=True, kw_only=True):
     health_score: float | None = None
     """The original system's score, for its readers; no decision of ours uses it."""
     tiers: list[Tier] = []
-    """Rows stored otherwise than by `quantization`, most looked up first, no row twice."""
+    """Rows stored otherwise than by `quantization`, those that matter most first, no row twice."""
     dropped: RowSet | None = None
     """Rows removed; the ids of the others are mapped to their new places."""
     fallback: Fallback = "zero"

@@ -25,20 +25,16 @@ from gradtracer.compression.loss_rise import LossRise, Rise
 from gradtracer.compression.pruning import UNIT_SHARES, kept_units, taken_out, unit_saliency
 from gradtracer.compression.row_format import stored_as
 from gradtracer.compression.row_set import pack_rows, unpack_rows
+from gradtracer.compression.row_tiers import tiered
 from gradtracer.compression.sensitivity import Sensitivity, sample_rows
 from gradtracer.compression.units import Candidate, Unit, as_it_is, both, unbeaten, unit_of
-from gradtracer_schemas import Factor, LayerRecipe, Quantization, RowSet, Tier
+from gradtracer_schemas import Factor, LayerRecipe, Quantization, RowSet
 
 _Mask = NDArray[np.bool_]
 SAMPLED_ROWS = 4096
 """Rows of a larger table whose rounding is tried out."""
 _RANKS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.1875, 0.125)
 """Shares of a table's width that are tried."""
-_TIERS: tuple[tuple[float, Quantization, Quantization], ...] = (
-    (0.5, "INT8", "INT4"),
-    (0.8, "INT4", "INT2"),
-)
-"""Share of the look-ups that the hot rows have, their format, and that of the others."""
 _INTEGERS: tuple[Quantization, ...] = ("INT8", "INT4")
 """Formats of narrowed tables, and of layers that lose units."""
 _PAIRS: tuple[tuple[Quantization, Quantization], ...] = (
@@ -212,16 +208,7 @@ class CandidateMaker:
         for quantization in self._formats():
             plain = LayerRecipe(quantization=quantization)
             yield plain if dropped is None else _without(plain, dropped)
-        look_ups = self._sensitivity.look_ups.get(layer.name)
-        if look_ups is None or not look_ups.sum() > 0:
-            return
-        for share, hot, cold in _TIERS:
-            if cold not in self._formats():
-                continue
-            chosen = _hottest(look_ups, share)
-            reached = float(look_ups[chosen].sum() / look_ups.sum())
-            tier = Tier(quantization=hot, rows=pack_rows(chosen), share_of_look_ups=reached)
-            entry = LayerRecipe(quantization=cold, tiers=[tier])
+        for entry in tiered(layer.name, self._sensitivity, self._formats()):
             yield entry if dropped is None else _without(entry, dropped)
 
     def _formats(self) -> tuple[Quantization, ...]:
@@ -298,16 +285,6 @@ def _ranks(width: int) -> list[int]:
     """Even widths, as two 4-bit numbers share a byte."""
     found = {max(2, 2 * round(share * width / 2)) for share in _RANKS}
     return sorted((rank for rank in found if rank <= width), reverse=True) or [width]
-
-
-def _hottest(look_ups: NDArray[np.integer], share: float) -> NDArray[np.bool_]:
-    """The fewest rows that have `share` of the look-ups."""
-    order = np.argsort(-look_ups, kind="stable")
-    reached = np.cumsum(look_ups[order], dtype=np.float64)
-    needed = int(np.searchsorted(reached, share * reached[-1])) + 1
-    chosen = np.zeros(len(look_ups), dtype=bool)
-    chosen[order[:needed]] = True
-    return chosen
 
 
 def _without(entry: LayerRecipe, dropped: NDArray[np.bool_]) -> LayerRecipe:

@@ -4,6 +4,9 @@ Each step computes the loss and its gradient at the rounded weights and applies 
 ones: the straight-through estimator (Bengio et al., arXiv:1308.3432, 2013; Courbariaux et al.,
 BinaryConnect, NeurIPS 2015). What is kept is the average over the last steps (Polyak and Juditsky
 1992), which rounds better than any single step's weights.
+
+The task's loss trains the model on, which costs quality where it was stopped in time; the scores of
+the model as it was (`distilling.py`) ask for what rounding took, and no more.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gradtracer.compression.distilling import Scores, distilled
 from gradtracer.compression.formats import read_back
 from gradtracer.compression.loss_rise import Loss
 from gradtracer.compression.quality import Evaluate, Ratio, compare, values_of
@@ -36,7 +40,7 @@ class Finished(NamedTuple):
     recipe: Recipe
     """For `model`: of storage alone where the model was finished, as its shapes have changed."""
     kept: bool
-    """Whether the finished one measured better."""
+    """Whether the finished one is taken: measured better, or after `scores` not worse for sure."""
     ratio: Ratio
     """Quality of the finished over that of the compressed without."""
 
@@ -44,43 +48,59 @@ class Finished(NamedTuple):
 def finish(
     model: nn.Module,
     recipe: Recipe,
-    loss: Loss,
+    loss: Loss | None,
     evaluate: Evaluate,
     *,
+    scores: Scores | None = None,
     steps: int = 500,
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
     confidence: float = 0.9,
 ) -> Finished:
     """Train a copy of the model on under the recipe, and keep it where it measured better.
 
-    The metric is asked twice, before and after, and never to choose a step.
+    The metric is asked twice, before and after, and never to choose a step. What follows the
+    model's own scores is kept unless it measured worse for sure, at `confidence`: it comes nearer
+    to a model whose quality is known, by less than the metric of some hundred users tells.
 
     Args:
         model: Is left as it is.
         recipe: What it will be compressed by.
-        loss: Draws a batch and returns the training loss of the model that it is given.
+        loss: Draws a batch and returns the training loss of the model that it is given; None: the
+            scores are followed.
+        scores: Instead of `loss`: draws a batch of the examples that trained, by torch's generator,
+            and returns the scores `[..., n]` of the model that it is given, as logits.
         evaluate: As for `RecipeGenerator`, on examples that neither trains.
         steps: Of training.
         optimizer: Makes one of the parameters; None: `AdamW(lr=1e-3, weight_decay=0)`. Pass the
-            decay that the model was trained with.
+            decay that the model was trained with for `loss`, and none for `scores`.
         confidence: Of the ends of the ratio's interval, one-sided.
 
     Raises:
-        UsageError: no step, or a loss without a gradient.
+        UsageError: no step, not one of `loss` and `scores`, or a loss without a gradient.
         RecipeError: as `structure.narrow`.
     """
     if steps < 1:
         raise UsageError(f"steps: expected 1 or more, e.g. 500, got {steps}")
+    if (loss is None) == (scores is None):
+        raise UsageError(
+            "loss: expected it or scores, not both, e.g. finish(model, recipe, None, evaluate, "
+            "scores=lambda model: model(draw()))"
+        )
     with torch.no_grad():
         before = values_of(evaluate, simulated(model, recipe).eval())
     narrowed, storage = narrow(model, recipe)
     narrowed.train()
-    _train(narrowed, storage, loss, steps, optimizer or _adam)
+    follows = distilled(model, scores) if scores is not None else loss
+    assert follows is not None
+    _train(narrowed, storage, follows, steps, optimizer or _adam)
     narrowed.train(model.training)
     rounded = simulated(narrowed, storage).eval()
     with torch.no_grad():
         ratio = compare(before, values_of(evaluate, rounded), confidence)
-    if ratio.value > 1.0:
+    taken = ratio.value > 1.0
+    if scores is not None and ratio.interval is not None:
+        taken = ratio.interval[1] >= 1.0
+    if taken:
         return Finished(narrowed, storage, True, ratio)
     return Finished(model, recipe, False, ratio)
 

@@ -46,10 +46,10 @@ def _shapes(entry: LayerRecipe) -> list[str]:
 
 
 def _storage(entry: LayerRecipe) -> list[str]:
-    parts = [
-        f"{tier.rows.count:,} rows with {100 * (tier.share_of_look_ups or 0):.0f} % of the "
-        f"look-ups in {tier.quantization}"
-        for tier in entry.tiers
-    ]
+    parts: list[str] = []
+    for tier in entry.tiers:
+        rows, share = f"{tier.rows.count:,} rows", tier.share_of_look_ups
+        of_these = "of largest gradients" if share is None else f"with {share:.0%} of the look-ups"
+        parts.append(f"{rows} {of_these.replace('%', ' %')} in {tier.quantization}")
     parts.append(f"the others in {entry.quantization}" if parts else entry.quantization)
     return parts

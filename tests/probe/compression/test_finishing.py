@@ -91,3 +91,75 @@ def test_no_step_and_a_loss_without_gradient_are_refused(trained: tuple[Net, Ten
         finish(model, RECIPE, lambda model: model(IDS).mean(), quality, steps=0)
     with pytest.raises(UsageError, match="loss: expected one with a gradient"):
         finish(model, RECIPE, lambda model: torch.tensor(1.0), quality)
+
+
+def test_scores_are_followed_without_labels_and_without_dropout(
+    trained: tuple[Net, Tensor],
+) -> None:
+    model, target = trained
+    model.out = nn.Sequential(nn.Dropout(0.5), model.out)  # type: ignore[assignment]
+    recipe = Recipe(
+        model="Net",
+        layers={
+            "table": LayerRecipe(quantization="INT2", factor=Factor(rank=6)),
+            "out.1": LayerRecipe(quantization="INT4"),
+        },
+    )
+
+    def divergence(model: nn.Module) -> Tensor:
+        found = model.eval()(IDS).log_softmax(-1)
+        wanted = target.log_softmax(-1)
+        return (wanted.exp() * (wanted - found)).sum(1).detach()
+
+    def seen(model: nn.Module) -> Tensor:
+        assert not model.training
+        return model(IDS[torch.randint(60, (40,))])
+
+    done = finish(
+        model,
+        recipe,
+        None,
+        lambda model: 10 - divergence(model),
+        scores=seen,
+        steps=200,
+        optimizer=lambda parameters: torch.optim.Adam(parameters, 1e-2),
+    )
+    assert done.kept
+    lost = float(divergence(simulated(model, recipe)).mean())
+    left = float(divergence(simulated(done.model, done.recipe)).mean())
+    assert left < 0.7 * lost
+
+
+def test_what_follows_the_scores_is_refused_where_it_is_worse_for_sure(
+    trained: tuple[Net, Tensor],
+) -> None:
+    model, _ = trained
+    g = torch.Generator().manual_seed(2)
+    noise = torch.randn(60, generator=g)
+
+    def finished(worse: float) -> bool:
+        calls: list[Tensor] = []
+
+        def quality(_: nn.Module) -> Tensor:
+            calls.append(1 + 0.1 * noise * len(calls) - worse * len(calls))
+            return calls[-1]
+
+        return finish(model, RECIPE, None, quality, scores=lambda model: model(IDS), steps=2).kept
+
+    shift = float(0.1 * noise.mean())
+    assert finished(shift + 0.001)
+    assert not finished(shift + 0.2)
+
+
+def test_one_of_loss_and_scores_is_asked_for(trained: tuple[Net, Tensor]) -> None:
+    model, _ = trained
+    with pytest.raises(UsageError, match="loss: expected it or scores"):
+        finish(model, RECIPE, None, lambda model: 1.0)
+    with pytest.raises(UsageError, match="loss: expected it or scores"):
+        finish(
+            model,
+            RECIPE,
+            lambda model: model(IDS).mean(),
+            lambda model: 1.0,
+            scores=lambda model: model(IDS),
+        )
