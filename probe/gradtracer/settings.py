@@ -150,7 +150,9 @@ def load_settings(root: Path, **arguments: object) -> Settings:
 def _checked(name: str, value: Any, source: str) -> Any:
     if name not in Settings.__struct_fields__:
         near = difflib.get_close_matches(name, Settings.__struct_fields__, n=1, cutoff=0.0)
-        raise SettingsError(f"unknown setting {name!r}; the nearest valid one is {near[0]!r}")
+        raise SettingsError(
+            f"unknown setting {name!r} ({source}); the nearest valid one is {near[0]!r}"
+        )
     try:
         msgspec.convert({name: value}, Settings, strict=False)
     except msgspec.ValidationError as error:

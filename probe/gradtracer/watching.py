@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 from torch.optim import Optimizer
@@ -93,6 +93,7 @@ def observe(
 
     `site` is the line that asked for it.
     """
+    parameters = [each for each in model.parameters() if each.requires_grad]
     model = unwrapped(model)
     run.observed = weakref.ref(model)
     tables = {
@@ -109,8 +110,8 @@ def observe(
             "observe in it",
             type(model).__name__,
         )
-    if tables and optimizer is not None:
-        _check_optimizer(optimizer, tables)
+    if optimizer is not None:
+        _check_optimizer(optimizer, parameters, tables)
     observed = {id(getattr(tracker, "layer", None)) for tracker in run.trackers}
     sites = locate_modules(model)
     for path, module in tables.items():
@@ -145,9 +146,24 @@ def observe(
 
 
 def _check_optimizer(
-    optimizer: Optimizer, tables: dict[str, nn.Embedding | nn.EmbeddingBag]
+    optimizer: Optimizer,
+    parameters: Sequence[nn.Parameter],
+    tables: Mapping[str, nn.Embedding | nn.EmbeddingBag],
 ) -> None:
+    """Say what a mistaken optimizer looks like; steps are seen whatever was given here."""
+    if not hasattr(optimizer, "param_groups"):
+        _log.warning(
+            "expected an optimizer, got %s; pass e.g. watch(model, optimizer=optimizer)",
+            type(optimizer).__name__,
+        )
+        return
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if parameters and held.isdisjoint(map(id, parameters)):
+        _log.warning(
+            "the optimizer given to watch() holds no parameter of the model: build it from the "
+            "parameters of the model that is trained"
+        )
+        return
     strangers = [
         path
         for path, table in tables.items()

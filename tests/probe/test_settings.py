@@ -26,6 +26,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(tmp_path: Path):
         load_settings(tmp_path, track_intervall=4)
 
 
+def test_an_unknown_name_says_where_it_stands(tmp_path: Path):
+    (tmp_path / "pyproject.toml").write_text("[tool.gradtracer]\ntrack_intervall = 3\n")
+    with pytest.raises(SettingsError, match=r"'track_intervall' \(\[tool.gradtracer\] in pyproj"):
+        load_settings(tmp_path)
+
+
 def test_a_value_that_does_not_fit_says_where_and_what_was_expected(tmp_path: Path):
     with pytest.raises(
         SettingsError, match=r"track_interval \(arguments\) = 0: Expected `int` >= 1; e.g. 10"
