@@ -102,6 +102,11 @@ class History:
         known = zip(self._names, row, strict=True)
         return self._steps[index], {n: value for n, value in known if not math.isnan(value)}
 
+    def near(self, step: int) -> tuple[int, dict[str, float]]:
+        """As `at`, and nothing where that is further away than half of its own step."""
+        then, values = self.at(step)
+        return (then, values) if 2 * abs(step - then) <= then else (then, {})
+
     def _widen(self, values: Mapping[str, float]) -> None:
         """Make room for statistics that appear late."""
         new = tuple(name for name in values if name not in self._names)

@@ -115,7 +115,8 @@ def _changed(
     if earlier is None or state.observed_step is None:
         return ""
     types = [each.type for each in verdicts]
-    return since_last_run(state.watched.layer, values, state.observed_step, types, earlier)
+    step, history = state.observed_step, state.history
+    return since_last_run(state.watched.layer, values, step, types, earlier, history)
 
 
 def _image(state: LayerState, values: dict[str, float], theme: Theme | None) -> tuple[str, str]:

@@ -31,15 +31,20 @@ def since_last_run(
     step: int,
     types: Sequence[str],
     earlier: EarlierRun,
+    present: History,
 ) -> str:
     """`Since the run of 14:02, at step 500: effective rank 11.7 to 1.9.`; empty without a match.
 
     `values`, `step` and `types`: the layer's figures, when they were made, and what holds now.
+    `present`: its figures before. Where the earlier run ended sooner, those of that step count.
     """
     history = earlier.layers.get(layer)
-    if history is None:
+    if history is None or not len(history):
         return ""
-    then, before = history.at(step)
+    last = history.steps[-1]
+    if last < step:
+        values = present.near(last)[1]
+    then, before = history.near(min(step, last))
     notable = sorted(
         (name for name in values.keys() & before.keys() if _differs(name, values, before)),
         key=lambda name: (-_difference(before[name], values[name]), name),
@@ -54,6 +59,8 @@ def since_last_run(
     raised = earlier.diagnoses.get(layer, {})
     ended = (type_ for type_, at in raised.items() if type_ not in types and step >= at)
     parts += [f"{type_} does not hold any more" for type_ in ended]
+    if not parts and not values.keys() & before.keys():
+        return ""
     told = "; ".join(parts) or f"no figure differs by {percent(NOTABLE)} or more"
     return f"Since the run of {moment(earlier.started_at)}, at step {count(then)}: {told}."
 

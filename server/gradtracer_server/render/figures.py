@@ -112,6 +112,11 @@ def figures(values: Mapping[str, float]) -> list[Figure]:
     return table[:_SHOWN]
 
 
+def is_known(name: str) -> bool:
+    """Whether a statistic has a name for people."""
+    return name in _NAMES
+
+
 def label(name: str) -> str:
     """A statistic's name for people."""
     known = _BY_NAME.get(name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradtracer_server.render.card import layer_values
 from gradtracer_server.render.escape import clean
+from gradtracer_server.render.figures import is_known, tells_of_the_model
 from gradtracer_server.render.numbers import count, number, percent
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ MOST = 30
 OUTDATED = "measured before this edit"
 
 _NAME = 12
+_UNITS = (("dead_units", "dead units"), ("saturated_units", "saturated"))
+_WORDS = (("update_ratio", "update"), ("gradient_snr", "SNR"), ("gini", "Gini"))
+"""Statistics of layers and tables, and the words there is room for."""
 _UNMEASURED = "not measured yet"
 
 
@@ -69,11 +73,14 @@ def _figures(values: Mapping[str, float]) -> list[str]:
     share = seen / rows if seen is not None and rows else values.get("coverage")
     if share is not None:
         parts.append(f"{percent(share)} seen")
-    for name, word in (("grad_snr", "SNR"), ("gini", "Gini")):
+    for name, units in _UNITS:
+        if values.get(name):
+            parts.append(f"{count(values[name])} {units}")
+    for name, word in _WORDS:
         if name in values:
             parts.append(f"{word} {number(values[name], digits=2)}")
     if not parts:
-        own = (name for name in values if name not in {"rows", "dim", "run_steps"})
+        own = (name for name in values if tells_of_the_model(name) and not is_known(name))
         parts += [f"{clean(name, 18)} {number(values[name])}" for name in own]
     return parts[:2]
 

@@ -21,7 +21,7 @@ from gradtracer_server.runs import LayerState, Run
 
 _LAYERS = 12
 _METRICS = 4
-_FIGURES = ("effective_rank", "zombie_rows", "grad_snr", "seen_rows")
+_FIGURES = ("effective_rank", "zombie_rows", "gradient_snr", "seen_rows")
 _COLOUR: dict[Severity, str] = {"error": "red", "warning": "yellow", "information": "cyan"}
 
 

@@ -21,7 +21,7 @@ Theme = Literal["light", "dark", "highContrast", "highContrastLight"]
 
 _WIDTH, _HEIGHT, _GAP = 132, 64, 14
 _HEAD, _FOOT = 14, 12
-_SNR = ("grad_snr", "gradient_snr", "snr")
+_SNR = "gradient_snr"
 _FEWEST = 2
 
 
@@ -134,8 +134,7 @@ def _rows(values: Mapping[str, float], history: History, colours: _Colours) -> _
 
 def _snr(history: History, colours: _Colours) -> _Panel | None:
     """Signal-to-noise ratio of the gradient over the steps, decades as the vertical axis."""
-    name = next((each for each in _SNR if each in history.names), "")
-    points = [(step, value) for step, value in history.series(name) if value > 0]
+    points = [(step, value) for step, value in history.series(_SNR) if value > 0]
     if len(points) < _FEWEST:
         return None
     first, last = points[0][0], points[-1][0]

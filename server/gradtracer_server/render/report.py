@@ -71,7 +71,7 @@ def runs_report(runs: Iterable[Run]) -> str:
 def _over_the_run(state: LayerState, earlier: EarlierRun | None) -> str:
     values, history = layer_values(state), state.history
     before = earlier.layers.get(state.watched.layer) if earlier else None
-    then = before.at(state.observed_step or 0)[1] if before else {}
+    then = before.near(state.observed_step or 0)[1] if before else {}
     rows: list[Sequence[str]] = [("Figure", "First", "Now", "Run before", "Way")]
     for name in history.names:
         series = [value for _, value in history.series(name)]

@@ -26,7 +26,7 @@ BEFORE = history(effective_rank=[60.0, 11.7], dead_rows=[12.0, 12.0], steps=[10.
 
 
 def told(values: dict[str, float], step: int = 200, types: tuple[str, ...] = ()) -> str:
-    return since_last_run("item_emb", values, step, types, earlier(BEFORE))
+    return since_last_run("item_emb", values, step, types, earlier(BEFORE), History())
 
 
 def test_the_largest_changes_are_named_first() -> None:
@@ -40,7 +40,7 @@ def test_the_largest_changes_are_named_first() -> None:
 def test_what_is_not_named_is_counted_and_a_label_stands_without_its_brackets() -> None:
     before = earlier(history(a=[1.0], b=[1.0], c=[1.0], oscillation=[0.1]))
     now = dict.fromkeys("abc", 2.0) | {"oscillation": 0.9}
-    said = since_last_run("item_emb", now, 100, (), before)
+    said = since_last_run("item_emb", now, 100, (), before, History())
     assert "oscillation ρ 0.10 to 0.90; " in said
     assert said.endswith("; 1 more figure changed.")
 
@@ -49,16 +49,26 @@ def test_runs_are_compared_at_the_same_step() -> None:
     assert "at step 100: no figure differs by 5 % or more." in told({"effective_rank": 60.5}, 150)
 
 
+def test_with_a_run_that_ended_sooner_its_last_step_is_compared() -> None:
+    present = history(effective_rank=[60.0, 11.7, 5.0], dead_rows=[12.0, 12.0, 0.0])
+    values = {"effective_rank": 1.9, "dead_rows": 0.0}
+    said = since_last_run("item_emb", values, 900, (), earlier(BEFORE), present)
+    assert said.endswith("at step 200: no figure differs by 5 % or more.")
+    assert since_last_run("item_emb", values, 900, (), earlier(BEFORE), History()) == ""
+
+
 def test_a_layer_that_the_run_before_had_not_is_not_compared() -> None:
-    assert since_last_run("new_emb", {"gini": 0.5}, 1, (), earlier(BEFORE)) == ""
+    assert since_last_run("new_emb", {"gini": 0.5}, 1, (), earlier(BEFORE), History()) == ""
 
 
 def test_what_overlapping_intervals_allow_is_no_change() -> None:
     before = earlier(history(gini=[0.5], gini_low=[0.4], gini_high=[0.6]))
     close = {"gini": 0.59, "gini_low": 0.55, "gini_high": 0.65}
     far = {"gini": 0.7, "gini_low": 0.65, "gini_high": 0.75}
-    assert "no figure differs" in since_last_run("item_emb", close, 100, (), before)
-    assert "popularity Gini 0.50 to 0.70" in since_last_run("item_emb", far, 100, (), before)
+    assert "no figure differs" in since_last_run("item_emb", close, 100, (), before, History())
+    assert "popularity Gini 0.50 to 0.70" in since_last_run(
+        "item_emb", far, 100, (), before, History()
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +78,7 @@ def test_what_overlapping_intervals_allow_is_no_change() -> None:
 )
 def test_a_diagnosis_that_is_gone_is_named(step: int, types: tuple[str, ...], said: bool) -> None:
     before = earlier(BEFORE, DEAD_EMBEDDINGS=100)
-    line = since_last_run("item_emb", {"dead_rows": 12}, step, types, before)
+    line = since_last_run("item_emb", {"dead_rows": 12}, step, types, before, History())
     assert ("DEAD_EMBEDDINGS does not hold any more" in line) is said
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_factory import RunFactory
 
 from gradtracer_schemas import LayerWatched, Observation, Progress
+from gradtracer_server.render import hint, live_view, plots
+from gradtracer_server.render.figures import is_known
 from gradtracer_server.render.hint import MOST, fitting, layers_hint, run_hint
 from gradtracer_server.runs import LayerState, Run
 
@@ -31,10 +35,30 @@ def test_a_table_tells_its_rank_and_its_coverage(run: Run) -> None:
 
 
 def test_a_layer_of_an_unknown_kind_tells_what_it_has(run: Run) -> None:
-    assert layers_hint([state([3, 4], grad_snr=0.021, zeal=2)], run) == "SNR 0.021"
+    assert layers_hint([state([3, 4], gradient_snr=0.021, zeal=2)], run) == "SNR 0.021"
     assert layers_hint([state([3, 4], a_very_long_statistic_of_tomorrow=2.5)], run) == (
         "a_very_long_stati… 2.50"
     )
+
+
+def test_a_layer_tells_its_units_and_its_pace_and_no_raw_names(run: Run) -> None:
+    linear = state([3, 4], steps=96, grad_nonfinite=0, units=4, dead_units=3, update_ratio=0.0047)
+    assert layers_hint([linear], run) == "3 dead units, update 0.0047"
+    calm = state([3, 4], steps=96, dead_units=0, update_ratio=0.0047, gradient_snr=0.021)
+    assert layers_hint([calm], run) == "update 0.0047, SNR 0.021"
+    assert layers_hint([state([3, 4], steps=96, grad_nonfinite=0)], run) == "not measured yet"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [name for name, _ in (*hint._UNITS, *hint._WORDS)],
+        live_view._FIGURES,
+        [plots._SNR],
+    ],
+)
+def test_every_statistic_that_is_looked_for_is_one_that_is_known(names: Sequence[str]) -> None:
+    assert [name for name in names if not is_known(name)] == []
 
 
 def test_layers_of_a_loop_are_counted(run: Run) -> None:

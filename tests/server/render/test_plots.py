@@ -28,7 +28,9 @@ def past(**series: list[float]) -> History:
     return history
 
 
-FULL = past(seen_rows=[10.0, 600.0, 900.0], zombie_rows=[0.0, 5.0, 41.0], grad_snr=[1.0, 0.3, 0.02])
+FULL = past(
+    seen_rows=[10.0, 600.0, 900.0], zombie_rows=[0.0, 5.0, 41.0], gradient_snr=[1.0, 0.3, 0.02]
+)
 
 
 @pytest.mark.parametrize("theme", get_args(Theme))
@@ -60,7 +62,7 @@ def test_whatever_the_numbers_every_point_lies_in_its_panel(
 ) -> None:
     history = History()
     for step, (seen, zombie, snr) in enumerate(rows):
-        history.add(step, {"seen_rows": seen, "zombie_rows": zombie, "grad_snr": snr})
+        history.add(step, {"seen_rows": seen, "zombie_rows": zombie, "gradient_snr": snr})
     uri, _ = plots(values, {"lorenz": curve}, history)
     if not uri:
         return
