@@ -119,6 +119,7 @@ class RecipeGenerator:
         self._before: NDArray[np.float64] | None = None
         self._fixed = 0
         self._ladder: list[Step] = []
+        self._weighed: tuple[list[Unit], list[list[int]], list[list[float]]] = [], [], []
         self._rest: dict[str, LayerRecipe] = {}
         self._sources: dict[str, Source] = {}
 
@@ -162,11 +163,11 @@ class RecipeGenerator:
             self._announcer.tell(self.recipe, 1 if self._before is None else len(self._before))
 
     def within(self, max_bytes: int) -> Recipe:
-        """Of the recipes measured, the one within so many bytes that is reckoned to cost least.
+        """Of the recipes within so many bytes, the one that is reckoned to cost least, measured.
 
-        That is the largest that fits. What was measured of the wholes does not choose among them:
-        it is noisier than they differ, and the best of it would be a smaller one by luck.
-        `generate` runs first where it has not. The smallest where none is small enough.
+        What was measured of the wholes does not choose among them: it is noisier than they differ,
+        and the best of it would be a smaller one by luck. `generate` runs first where it has not.
+        The smallest where none is small enough.
 
         Raises:
             UsageError: nothing was measured, as there is no `evaluate`.
@@ -177,8 +178,20 @@ class RecipeGenerator:
             )
         if self.recipe is None:
             self.generate()
-        fits = [step for step in self._ladder if step.bytes <= max_bytes] or self._ladder[:1]
-        return self._of(max(fits, key=lambda step: step.bytes))
+        return self._of(self._step_within(max_bytes))
+
+    def _step_within(self, max_bytes: int) -> Step:
+        units, sizes, costs = self._weighed
+        choice = least_damage(sizes, costs, max_bytes - self._fixed)
+        if choice is None:
+            return self._ladder[0]
+        step = step_of(units, self._fixed, choice)
+        for each in self._ladder:
+            if each.layers == step.layers:
+                return each
+        step = step._replace(ratio=self._ratio(step.layers))
+        self._ladder = sorted([*self._ladder, step], key=lambda each: each.bytes)
+        return step
 
     def _generate(self) -> Recipe:
         if self.evaluate is not None:
@@ -261,17 +274,12 @@ class RecipeGenerator:
         units, estimates = estimated(units, found)
         sizes = [[each.bytes for each in unit.candidates] for unit in units]
         costs = [[self._cost(each) for each in row] for row in estimates]
-        choices = front(sizes, costs, _LADDER)
-        if self._max_bytes is not None:
-            fitting = least_damage(sizes, costs, self._max_bytes - self._fixed)
-            choices += [fitting] if fitting is not None and fitting not in choices else []
-        steps = [
-            step_of(units, self._fixed, choice) for choice in sorted(choices, key=lambda x: x.bytes)
-        ]
+        self._weighed = units, sizes, costs
+        choices = sorted(front(sizes, costs, _LADDER), key=lambda choice: choice.bytes)
+        steps = [step_of(units, self._fixed, choice) for choice in choices]
         self._ladder = [step._replace(ratio=self._ratio(step.layers)) for step in steps]
         if self._max_bytes is not None:
-            self.recipe = self._of(self._ladder[0])
-            return self.within(self._max_bytes)
+            return self._of(self._step_within(self._max_bytes))
         found = last_above(
             [step.ratio for step in reversed(self._ladder)], self.floor, self._confidence
         )
@@ -326,7 +334,7 @@ class RecipeGenerator:
         assert self.evaluate is not None and self._before is not None
         recipe = Recipe(model=type(self.model).__name__, layers=dict(layers))
         with torch.no_grad():
-            after = values_of(self.evaluate, simulated(self.model, recipe))
+            after = values_of(self.evaluate, simulated(self.model, recipe).eval())
         return compare(self._before, after, self._confidence)
 
 

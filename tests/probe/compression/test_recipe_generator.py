@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -95,6 +96,19 @@ def test_bytes_go_before_the_floor_and_the_best_of_what_fits_is_taken() -> None:
     assert (wider.quality_after or 0) > (recipe.quality_after or 0)
     with pytest.raises(UsageError, match="within: expected a measured recipe"):
         RecipeGenerator(model).within(6000)
+
+
+def test_bytes_are_used_up_between_the_recipes_of_the_front() -> None:
+    model = Scores()
+    generator = RecipeGenerator(model, evaluate=agreement, floor=0.98)
+    front = [point.bytes for point in generator.generate().front]
+    asked = [high - 1 for low, high in itertools.pairwise(front) if high > 1.05 * low]
+    found = [generator.within(most) for most in asked]
+    sizes = [each.bytes_after or 0 for each in found]
+    assert all(size <= most for size, most in zip(sizes, asked, strict=True))
+    assert set(front) < {point.bytes for point in found[-1].front}
+    assert generator.within(asked[0]).bytes_after == sizes[0]
+    assert model.training
 
 
 def test_a_predicted_gain_does_not_hide_what_is_safe() -> None:
