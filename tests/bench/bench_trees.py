@@ -135,7 +135,7 @@ def trainer(
             learning_rate=rate,
             thread_count=1,
             verbose=0,
-            train_dir=tempfile.gettempdir(),
+            train_dir=tempfile.mkdtemp(),
             use_best_model=False,
         )
         return model.fit(x[:n], y[:n], eval_set=(x[n:], y[n:]), callbacks=given if given else None)

@@ -23,9 +23,9 @@ class Nodes(NamedTuple):
     gain: Floats
     cover: Floats
     value: Floats
-    left: Integers
-    right: Integers
-    depth: Integers
+    left: Any
+    right: Any
+    depth: Any
 
 
 def symmetric(
@@ -79,19 +79,23 @@ def _block(
     shape = (trees.size, inside + 2**depth)
     nodes = Nodes(
         tree=np.repeat(trees, shape[1]).reshape(shape),
-        feature=np.full(shape, NO_FEATURE),
-        threshold=np.full(shape, np.nan),
-        gain=np.zeros(shape),
+        feature=np.empty(shape, dtype=np.int64),
+        threshold=np.empty(shape),
+        gain=np.empty(shape),
         cover=np.empty(shape),
         value=np.empty((outputs, *shape)),
-        left=np.full(shape, -1),
-        right=np.full(shape, -1),
-        depth=np.tile(np.repeat(np.arange(depth + 1), 2 ** np.arange(depth + 1)), (trees.size, 1)),
+        left=np.empty(shape, dtype=np.int32),
+        right=np.empty(shape, dtype=np.int32),
+        depth=np.empty(shape, dtype=np.int8),
     )
-    nodes.cover[:, inside:] = weight
-    nodes.value[:, :, inside:] = np.moveaxis(value, 2, 0)
+    nodes.depth[:] = np.repeat(np.arange(depth + 1), 2 ** np.arange(depth + 1))
     for first in range(0, trees.size, _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
+        leaves = some, slice(inside, None)
+        nodes.feature[leaves], nodes.threshold[leaves], nodes.gain[leaves] = NO_FEATURE, np.nan, 0
+        nodes.left[leaves] = nodes.right[leaves] = -1
+        nodes.cover[leaves] = weight[some]
+        nodes.value[:, *leaves] = np.moveaxis(value[some], 2, 0)
         for level in reversed(range(depth)):
             at, low, high, end = (2**level * times - 1 for times in (1, 2, 3, 4))
             here, below = (some, slice(at, low)), start[some, None]
@@ -102,7 +106,7 @@ def _block(
             nodes.gain[here] = joined(
                 nodes.cover, nodes.value, here, (some, slice(low, high)), (some, slice(high, end))
             )
-    nodes.value[:, :, :inside] = np.nan
+        nodes.value[:, some, :inside] = np.nan
     flat: list[Any] = [column.reshape(-1) for column in nodes]
     return Nodes(*flat)._replace(value=nodes.value.reshape(outputs, -1).T)
 

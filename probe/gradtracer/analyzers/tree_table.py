@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,16 @@ Integers = npt.NDArray[np.int64]
 
 NO_FEATURE = -1
 """`feature` of a leaf."""
+_AT_ONCE = 32_768
+"""Nodes that are summed up at once: few enough for a processor's cache."""
 
 
 class TreeTable(NamedTuple):
-    """N nodes of T trees, float64 and int64. The nodes of a tree stand together, its root first."""
+    """N nodes of T trees, float64 and int64. The nodes of a tree stand together, its root first.
+
+    `left`, `right` and `depth` may be narrower integers: much of the time that a first model of a
+    process takes is that of memory which is new.
+    """
 
     tree: Integers
     """`[N]` which tree, from 0."""
@@ -61,6 +68,21 @@ class TreeTable(NamedTuple):
     def inner(self) -> Integers:
         """Rows of the nodes that split, in order."""
         return np.flatnonzero(~self.leaves)
+
+    def stretches(self) -> list[range]:
+        """Rows of the nodes in pieces of whole trees, none of which needs much memory."""
+        pieces = max(1, round(self.tree.size / _AT_ONCE))
+        first = np.linspace(0, self.trees, pieces, endpoint=False).astype(np.int64)
+        begin = np.searchsorted(self.tree, np.unique(first)).tolist()
+        return [range(*ends) for ends in pairwise([*begin, self.tree.size])]
+
+    def inner_of(self, rows: range) -> Integers:
+        """Rows among these of the nodes that split, in order."""
+        return np.flatnonzero(self.feature[rows.start : rows.stop] != NO_FEATURE) + rows.start
+
+    def leaves_of(self, rows: range) -> Integers:
+        """Rows among these of the leaves, in order."""
+        return np.flatnonzero(self.feature[rows.start : rows.stop] == NO_FEATURE) + rows.start
 
 
 def empty(outputs: int = 1) -> TreeTable:

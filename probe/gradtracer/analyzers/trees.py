@@ -104,9 +104,11 @@ class TreeDynamicsTracker:
         five features split on most.
         """
         table, figures = self._read.table, self.figures
-        values = np.take(table.value, np.flatnonzero(table.leaves), axis=0)
-        # One below the first feature stands a leaf.
-        counts = np.bincount(table.feature + 1, minlength=len(self.feature_names) + 1)[1:]
+        values = [table.value[table.leaves_of(rows)] for rows in table.stretches()]
+        values = np.concatenate(values)
+        counts = np.zeros(len(self.feature_names), dtype=np.int64)
+        for rows in table.stretches():
+            counts += np.bincount(table.feature[table.inner_of(rows)], minlength=counts.size)
         most = np.argsort(-counts, kind="stable")[:_TOP_SPLITS]
         return {
             "num_trees": figures.trees,

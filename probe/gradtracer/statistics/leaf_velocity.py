@@ -40,18 +40,19 @@ def leaf_velocity(table: TreeTable, rounds: int | None = None) -> Floats:
     rounds = table.rounds if rounds is None else rounds
     if not table.trees:
         return np.zeros(rounds)
-    leaf = np.flatnonzero(table.leaves)
-    cover = table.cover[leaf]
-    leaves = np.bincount(table.tree[leaf], minlength=table.trees)
-    first = np.cumsum(leaves) - leaves
-    total = np.add.reduceat(cover, first)
-    safe = np.where(total > 0, total, 1.0)
     square = np.zeros(table.trees)
-    for k in range(table.value.shape[1]):
-        value = table.value[:, k][leaf]
-        mean = np.add.reduceat(cover * value, first) / safe
-        value -= np.repeat(mean, leaves)
-        square += np.add.reduceat(cover * np.square(value), first) / safe
+    for rows in table.stretches():
+        leaf = table.leaves_of(rows)
+        cover, tree = table.cover[leaf], table.tree[leaf]
+        first = np.flatnonzero(np.diff(tree, prepend=-1))
+        total = np.add.reduceat(cover, first)
+        safe = np.where(total > 0, total, 1.0)
+        leaves = np.diff(first, append=tree.size)
+        for k in range(table.value.shape[1]):
+            value = table.value[leaf, k]
+            mean = np.add.reduceat(cover * value, first) / safe
+            value -= np.repeat(mean, leaves)
+            square[tree[first]] += np.add.reduceat(cover * np.square(value), first) / safe
     return np.sqrt(np.bincount(table.round, square, rounds)[:rounds])
 
 

@@ -46,18 +46,23 @@ class GainTotals(NamedTuple):
 
 def gain_totals(table: TreeTable, features: int) -> GainTotals:
     """Gains of a table's rounds on `features` features; a gain below 0 counts as none."""
-    inner = table.inner
-    tree, feature = table.tree[inner], table.feature[inner]
-    at, gain = table.round[tree], np.maximum(table.gain[inner], 0.0)
-    cell = (table.round % _GROUPS * features)[tree] + feature
-    groups = np.bincount(cell, gain, _GROUPS * features).astype(np.float64)
+    groups = np.zeros(_GROUPS * features)
     first, last = np.full(features, -1), np.full(features, -1)
-    # Rounds ascend, and of several values for one place the last one stays.
-    first[feature[::-1]] = at[::-1]
-    last[feature] = at
-    return GainTotals(
-        groups.reshape(_GROUPS, features), first, last, int(np.count_nonzero(np.bincount(at)))
-    )
+    rounds = np.zeros(table.rounds, dtype=np.bool_)
+    start = table.round % _GROUPS * features
+    for rows in table.stretches():
+        inner = table.inner_of(rows)
+        tree, feature = table.tree[inner], table.feature[inner]
+        at, gain = table.round[tree], np.maximum(table.gain[inner], 0.0)
+        groups += np.bincount(start[tree] + feature, gain, groups.size)
+        # Rounds ascend, and of several values for one place the last one stays.
+        earlier = np.full(features, -1)
+        earlier[feature[::-1]] = at[::-1]
+        first = np.where(first >= 0, first, earlier)
+        last[feature] = at
+        rounds[at] = True
+    groups = groups.reshape(_GROUPS, features)
+    return GainTotals(groups, first, last, int(np.count_nonzero(rounds)))
 
 
 def merged(one: GainTotals, other: GainTotals) -> GainTotals:
