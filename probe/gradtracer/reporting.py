@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from gradtracer.controlling import Controlling
+from gradtracer.giving_up import ended
 from gradtracer.transport.stream import EventStream
 from gradtracer_schemas import Progress, ProgressEvent, RunEnded, RunEndedEvent
 
@@ -70,9 +71,12 @@ class Reporting:
         """Report for the last time, say goodbye, and close; waits for it, within limits."""
         self._ending = ending
         self._stream.wake()
-        self._thread.join(_FINISH_SECONDS)
-        if self._thread.is_alive():
-            _log.warning("the last report is not written after %.0f s: given up", _FINISH_SECONDS)
+        if not ended(self._thread, _FINISH_SECONDS):
+            _log.warning(
+                "the last report is given up: it took %.0f s of computing, or stood still for as "
+                "long",
+                _FINISH_SECONDS,
+            )
 
     def _work(self) -> None:
         settings = self._run.settings
@@ -85,8 +89,8 @@ class Reporting:
             while self._ending is None:
                 self._turn()
             self._stream.drain(0)
-            ended = msgspec.structs.replace(self._ending, lost=self._stream.lost)
-            self._run.emit(RunEndedEvent, ended)
+            goodbye = msgspec.structs.replace(self._ending, lost=self._stream.lost)
+            self._run.emit(RunEndedEvent, goodbye)
             self._stream.close()
 
     def _turn(self) -> None:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from patience import PATIENCE
+
 
 def drive(
     command: list[str], home: Path, root: Path, file: Path, *, code: str, action: str
@@ -33,7 +35,7 @@ def drive(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=PATIENCE,
         check=False,
     )
     assert told.exists(), f"{done.stdout[-2000:]}{done.stderr[-2000:]}"

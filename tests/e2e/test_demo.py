@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import PATIENCE
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -19,7 +21,7 @@ def test_the_demo_prints_findings_by_line_and_the_first_fix_as_a_patch(tmp_path:
         [sys.executable, str(project / "examples" / "demo.py"), "--epochs", "12"],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=PATIENCE,
         env=os.environ | {"GRADTRACER_OFFLINE": "1", "COLUMNS": "200"},
         check=False,
     )

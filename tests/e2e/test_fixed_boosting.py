@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from patience import PATIENCE
+
 LISTED = """\
 import pandas as pd
 import xgboost as xgb
@@ -80,7 +82,7 @@ def run(folder: Path, *arguments: str) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode in (0, 1), result.stderr

@@ -19,6 +19,7 @@ from gradtracer_server.source.anchors import resolve
 from gradtracer_server.source.documents import Documents
 from gradtracer_server.source.edits import apply_edits
 from gradtracer_server.source.workspace import Workspace
+from patience import PATIENCE
 
 SCRIPT = """\
 import argparse
@@ -148,7 +149,7 @@ class Project:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=PATIENCE,
         )
 
     def run(self) -> subprocess.CompletedProcess[str]:

@@ -23,6 +23,7 @@ from gradtracer_server.exceptions import ControlFailed, UsageError
 from gradtracer_server.headless.desk import Desk
 from gradtracer_server.runbook import RunBook
 from gradtracer_server.runs import Run
+from patience import PATIENCE
 
 SCRIPT = """
 import os, time
@@ -77,15 +78,15 @@ class Training:
         return self.run.layers[layer].watched.settings["track_interval"]
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + PATIENCE
         while not ready():
             assert self.process.poll() is None, "the training ended"
-            assert time.monotonic() < deadline, "it did not come to that in 100 s"
+            assert time.monotonic() < deadline, "it did not come to that"
             time.sleep(0.05)
 
     def stop(self) -> None:
         (self.root / "stop").touch()
-        self.process.communicate(timeout=100)
+        self.process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,7 @@ async def test_an_editor_changes_it_by_a_command(training: Training) -> None:
     editor.open(training.root / "train.py")
     run = training.run.id
     answer = await editor.command("gradtracer.setTrackInterval", run, 11)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while answer["reason"] == "the server has only begun":
         assert time.monotonic() < deadline
         answer = await editor.command("gradtracer.setTrackInterval", run, 11)

@@ -14,10 +14,9 @@ import pytest_asyncio
 from lsp.editor import Cell, Editor
 from lsprotocol import types
 
-RunCells = Callable[[list[str]], None]
-PATIENCE = 300
-"""Seconds; a kernel has to start, import torch and train."""
+from patience import PATIENCE
 
+RunCells = Callable[[list[str]], None]
 SHELL = """
 import json, sys
 from IPython.core.interactiveshell import InteractiveShell
@@ -25,12 +24,12 @@ shell = InteractiveShell.instance()
 for cell in json.loads(sys.argv[1]):
     shell.run_cell(cell, store_history=True).raise_error()
 """
-KERNEL = """
+KERNEL = f"""
 import json, sys
 from jupyter_client.manager import start_new_kernel
-manager, client = start_new_kernel(kernel_name="python3", startup_timeout=200)
+manager, client = start_new_kernel(kernel_name="python3", startup_timeout={PATIENCE})
 for cell in json.loads(sys.argv[1]):
-    answer = client.execute_interactive(cell, timeout=200, output_hook=lambda message: None)
+    answer = client.execute_interactive(cell, timeout={PATIENCE}, output_hook=lambda message: None)
     assert answer["content"]["status"] == "ok", answer["content"].get("traceback")
 client.stop_channels()
 manager.shutdown_kernel(now=True)
@@ -85,7 +84,6 @@ async def editor(folder: Path) -> AsyncIterator[Editor]:
     assert editor.client.messages == [], "no popup may ever be shown"
 
 
-@pytest.mark.timeout(2 * PATIENCE)
 async def test_cells_carry_the_diagnosis_hover_hint_and_fix_of_their_layers(
     editor: Editor, folder: Path, run_cells: RunCells
 ) -> None:

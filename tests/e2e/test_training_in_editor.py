@@ -7,9 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
-from lsp import editor as scripted
 from lsp.editor import Editor
 from lsprotocol import types
 
@@ -19,9 +17,7 @@ ITEMS = "self.item_emb = nn.Embedding("
 
 
 @pytest_asyncio.fixture
-async def editor(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Editor]:
-    # A training has to get somewhere before there is anything to say.
-    monkeypatch.setattr(scripted, "DEADLINE_SECONDS", 90.0)
+async def editor() -> AsyncIterator[Editor]:
     editor = Editor()
     yield editor
     assert await editor.quit() == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gradtracer_schemas import Envelope, decode_event
+from patience import PATIENCE
 
 PRELUDE = """
 import sys, time, os
@@ -63,7 +64,7 @@ class Script:
         self, body: str, prelude: str = PRELUDE, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         process = self.start(body, prelude, **environment)
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def line_of(self, text: str) -> int:
@@ -81,11 +82,11 @@ class Script:
         return [decode_event(line) for line in lines if line]
 
     def wait_for(self, process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not ready():
             if process.poll() is not None:
                 raise AssertionError(process.communicate()[1])
-            assert time.monotonic() < deadline, "the script did not get there in 60 s"
+            assert time.monotonic() < deadline, "the script did not get there"
             time.sleep(0.02)
 
     def journal_holds(self, text: bytes) -> bool:
@@ -106,7 +107,7 @@ def terminate() -> Callable[[subprocess.Popen[str], signal.Signals], int]:
 
     def send(process: subprocess.Popen[str], number: signal.Signals) -> int:
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         return process.returncode
 
     return send

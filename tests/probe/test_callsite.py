@@ -16,6 +16,7 @@ import gradtracer
 from gradtracer import callsite
 from gradtracer.callsite import call_site, locate_modules
 from gradtracer_schemas import SourceSite
+from patience import PATIENCE
 
 SOURCE = """
 import torch
@@ -170,7 +171,7 @@ def test_recording_works_when_gradtracer_is_imported_before_torch(tmp_path: Path
         """)
     )
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.stdout.split("\n")[:2] == [
         "table = torch.nn.Embedding(2, 2)",
@@ -210,7 +211,7 @@ def test_recording_changes_no_initial_weight():
             [sys.executable, "-c", code.format(first)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=True,
         ).stdout
         for first in ("import gradtracer; ", "")

@@ -23,6 +23,7 @@ from torch import nn
 import gradtracer
 from gradtracer import callsite
 from gradtracer_schemas import SourceSite
+from patience import PATIENCE
 
 
 def text(site: SourceSite) -> str:
@@ -260,7 +261,7 @@ def test_a_model_built_before_the_import_is_read_from_its_classes(tmp_path: Path
         """)
     )
     command = [sys.executable, str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == 'class-source self.tables["item"] = nn.Embedding(3, 2)'
 
 

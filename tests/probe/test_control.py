@@ -31,6 +31,7 @@ from gradtracer_schemas import (
     decode_connection,
     encode_control,
 )
+from patience import PATIENCE
 
 GOES_ON = """
 run = gradtracer.watch(net, optimizer, track_interval=1000, {arguments})
@@ -65,7 +66,7 @@ class Controller:
         )
         self.socket.send_multipart(encode_control(request))
 
-    def answer(self, seconds: float = 30.0) -> ControlAnswer | None:
+    def answer(self, seconds: float = PATIENCE) -> ControlAnswer | None:
         if not self.socket.poll(int(seconds * 1000)):
             return None
         return decode_answer(self.socket.recv_multipart())
@@ -92,7 +93,7 @@ class Door:
         return f"done {len(self.asked)}"
 
     def serve_until(self, count: int) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         taken = 0
         while taken < count:
             taken += self.socket.serve(self.carry_out, step=7)
@@ -132,7 +133,7 @@ def test_a_running_training_changes_its_interval_and_says_so(script: Any) -> Non
     # At one step in a thousand this would take 200,000 steps.
     script.wait_for(process, lambda: followed() >= before + 200)
     (script.folder / "stop").touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     assert int(out) < 100_000
 
@@ -167,7 +168,7 @@ def test_two_controllers_are_both_heard_and_the_later_one_holds(script: Any) -> 
         assert [a.status for a in answers if a is not None] == ["accepted"] * 10
         controller.close()
     (script.folder / "stop").touch()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     changes = [e for e in script.events() if isinstance(e, ControlEvent)]
     assert len(changes) == 20
     declared = [e for e in script.events() if isinstance(e, LayerWatchedEvent)]
@@ -179,7 +180,7 @@ def test_a_run_may_close_the_door(script: Any) -> None:
     script.wait_for(process, lambda: script.journal_holds(b'"observation"'))
     connection = connection_of(script)
     (script.folder / "stop").touch()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert (connection.control, connection.control_key) == ("", "")
 
 
@@ -191,7 +192,7 @@ def test_the_key_of_the_stream_does_not_open_the_door(tmp_path: Path) -> None:
     reader.send(ReportNow(), id="reader")
     holder = Controller(connection.control, connection.control_key)
     asked: list[str] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     # The one who may is answered, so that the other would have been, too.
     for number in range(20):
         holder.send(ReportNow(), id=f"holder-{number}")
@@ -279,7 +280,7 @@ def test_a_flood_is_taken_a_few_at_a_time(door: Door) -> None:
         rounds.append(taken)
         if taken:
             assert door.socket.serve(door.carry_out, step=0) == 0
-        assert time.monotonic() - began < 60
+        assert time.monotonic() - began < PATIENCE
     elapsed = time.monotonic() - began
     for thread in threads:
         thread.join()

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gradtracer.project import FOLDER, is_library_file, project_root
+from patience import PATIENCE
 
 
 @pytest.mark.parametrize("marker", [".git", "pyproject.toml", FOLDER, "setup.py"])
@@ -57,6 +58,6 @@ def test_the_base_interpreters_library_is_one_in_a_virtual_environment(tmp_path:
     )
     python = tmp_path / "env" / "bin" / "python"
     done = subprocess.run(
-        [str(python), "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [str(python), "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.stdout == "True\n", done.stderr

@@ -23,6 +23,7 @@ from gradtracer_schemas import (
     decode_event,
     decode_frames,
 )
+from patience import PATIENCE
 
 
 def intervention(number: int) -> Intervention:
@@ -102,7 +103,7 @@ def test_a_reader_with_the_key_hears_what_the_journal_says(stream: EventStream):
     with zmq.Context() as context:
         socket = subscriber(context, stream)
         heard = None
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         number = 0
         while heard is None and time.monotonic() < deadline:
             stream.submit(InterventionEvent, intervention(number), step=number)
@@ -125,7 +126,7 @@ def test_a_reader_without_the_key_hears_nothing(stream: EventStream):
         from zmq.utils.monitor import recv_monitor_message
 
         refused = False
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not refused and time.monotonic() < deadline:
             stream.submit(InterventionEvent, intervention(0), step=0)
             stream.drain(0)

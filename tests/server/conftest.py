@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from run_factory import RunFactory, RunWriter, WaitUntil
 
+from patience import PATIENCE
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> RunFactory:
@@ -28,12 +30,12 @@ def live_run(project: RunFactory) -> Iterator[RunWriter]:
 
 @pytest.fixture
 def wait_until() -> WaitUntil:
-    """Waits until a condition holds, and fails when it does not within 20 seconds."""
+    """Waits until a condition holds, and fails when it does not at all."""
 
     def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, "the condition did not come to hold in 20 s"
+            assert time.monotonic() < deadline, "the condition did not come to hold"
             time.sleep(0.005)
 
     return wait

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from patience import PATIENCE
+
 ARENAS = """
 import ctypes, sys, threading
 if sys.argv[1] == "give-back":
@@ -16,12 +18,12 @@ if sys.argv[1] == "give-back":
 taken, enough = threading.Barrier(5), threading.Event()
 def take():
     kept = [bytearray(5_000) for _ in range(100)]
-    taken.wait(30)
-    enough.wait(30)
+    taken.wait()
+    enough.wait()
 threads = [threading.Thread(target=take) for _ in range(4)]
 for thread in threads:
     thread.start()
-taken.wait(30)
+taken.wait()
 libc = ctypes.CDLL(None)
 libc.fopen.restype = ctypes.c_void_p
 file = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
@@ -40,6 +42,6 @@ def test_threads_share_one_arena(
     tmp_path_factory: pytest.TempPathFactory, how: str, alone: bool
 ) -> None:
     told = tmp_path_factory.mktemp("arenas") / "malloc.xml"
-    subprocess.run([sys.executable, "-c", ARENAS, how, str(told)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", ARENAS, how, str(told)], check=True, timeout=PATIENCE)
     arenas = told.read_text(encoding="utf-8").count("<heap nr=")
     assert (arenas == 1) == alone, arenas

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from gradtracer_schemas import LayerWatchedEvent, decode_event
+from patience import PATIENCE
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -78,7 +79,7 @@ def test_each_library_trains_and_is_observed_on_its_own_line(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=PATIENCE,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == [

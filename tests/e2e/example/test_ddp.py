@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from gradtracer_schemas import LayerWatchedEvent, ObservationEvent, RunEndedEvent, decode_event
+from patience import PATIENCE
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -20,7 +21,7 @@ def test_two_ranks_write_one_run_that_knows_all_look_ups(tmp_path: Path, monkeyp
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

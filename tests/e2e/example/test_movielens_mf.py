@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import movielens
+from patience import PATIENCE
 
 SCRIPT = Path(movielens.__file__).with_name("movielens_mf.py")
 METRIC = re.compile(r"^(validation|test)\s+NDCG@10 (0\.\d{4})  HR@10 ([01]\.\d{4})$", re.MULTILINE)
@@ -23,7 +24,7 @@ def run_example(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
         env={**os.environ, "OMP_NUM_THREADS": "1", "GRADTRACER_FOLDER": str(folder)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -7,15 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from gradtracer_schemas import DiagnosisRaisedEvent, LayerWatchedEvent, decode_event
+from patience import PATIENCE
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "sequential.py"
 
 
 # A script that imports torch and trains, beside whatever else the machine does
-@pytest.mark.timeout(300)
 def test_as_it_is_its_layers_stand_on_their_lines_and_are_left_alone(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLE), "--epochs", "1", "--dim", "16", "--layers", "1"],
@@ -28,7 +26,7 @@ def test_as_it_is_its_layers_stand_on_their_lines_and_are_left_alone(tmp_path: P
         },
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from gradtracer_schemas import DiagnosisRaisedEvent, LayerWatchedEvent, decode_event
+from patience import PATIENCE
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "two_tower.py"
 
@@ -24,7 +25,7 @@ def events_of(folder: Path, *arguments: str) -> list:
         },
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     (journal,) = folder.rglob("events.jsonl")

@@ -31,6 +31,7 @@ from gradtracer_schemas import (
     InterventionEvent,
     SourceSite,
 )
+from patience import PATIENCE
 from validation import films
 from validation.agenda import ASKED, Agenda, Seeds, planned
 from validation.arms import ALL_ROWS, TRAINED, train_arms
@@ -285,7 +286,7 @@ def test_it_runs_to_the_table_and_goes_on_where_it_was_stopped(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

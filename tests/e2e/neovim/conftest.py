@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from run_factory import RunFactory
 
+from patience import PATIENCE
+
 WHEEL = shutil.which("nvim", path=str(Path(sys.executable).parent))
 """The newest, from the package registry."""
 PACKAGED = Path("/usr/bin/nvim")
@@ -71,7 +73,7 @@ def neovim(nvim: str, tmp_path: Path) -> Callable[..., dict[str, Any]]:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=PATIENCE,
             check=False,
         )
         log = home / "state" / "nvim" / "lsp.log"

@@ -18,10 +18,11 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 from workbench import Workbench
 
+from patience import PATIENCE
+
 ROOT = Path(__file__).parents[3]
 VSIX = ROOT / "client-vscode" / "dist" / "gradtracer.vsix"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-START_SECONDS = 60
 QUIET = {
     "chat.disableAIFeatures": True,
     "editor.hover.delay": 100,
@@ -124,14 +125,14 @@ def open_folder(
         )
         started.append(process)
         context = browser.new_context(viewport={"width": 1280, "height": 800})
-        context.set_default_timeout(30_000)
-        expect.set_options(timeout=20_000)
+        context.set_default_timeout(1000 * PATIENCE)
+        expect.set_options(timeout=1000 * PATIENCE)
         page = context.new_page()
         settings_file = home / "data" / "Machine" / "settings.json"
         bench = Workbench(page, request.node.name.removeprefix("test_"), settings_file)
         benches.append(bench)
         page.goto(f"{_address(process)}/?folder={folder}")
-        page.locator(".monaco-workbench").wait_for(timeout=START_SECONDS * 1000)
+        page.locator(".monaco-workbench").wait_for()
         page.locator(".explorer-folders-view .monaco-list-row").first.wait_for()
         return bench
 
@@ -141,7 +142,7 @@ def open_folder(
         bench.page.context.close()
     for process in started:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
 
 def _address(process: subprocess.Popen[str]) -> str:

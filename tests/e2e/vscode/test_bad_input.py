@@ -12,8 +12,6 @@ from playwright.sync_api import expect
 from run_factory import RunFactory
 from workbench import Workbench
 
-pytestmark = pytest.mark.timeout(300)
-
 OpenFolder = Callable[..., Workbench]
 RUNS = 50
 

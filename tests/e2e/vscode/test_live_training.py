@@ -9,15 +9,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 from workbench import Workbench
 
-pytestmark = pytest.mark.timeout(300)
+from patience import PATIENCE
 
 Train = Callable[..., "subprocess.Popen[bytes]"]
 OpenFolder = Callable[..., Workbench]
-LIVE_MS = 60_000
+LIVE_MS = 1000 * PATIENCE
 HINT = re.compile(r"rank\s[\d.]+/64")
 DEFINITION, COLUMN = 38, 30
 """Where the example defines `item_emb`: within the call."""
@@ -67,7 +66,7 @@ def test_live_training_is_seen_understood_and_fixed(
     assert training.poll() is None, "the training was to be live"
 
     training.send_signal(signal.SIGINT)
-    training.wait(timeout=30)
+    training.wait(timeout=PATIENCE)
     expect(bench.status("Training movielens_mf.py: step")).to_have_count(0)
     bench.go_to_line(DEFINITION, COLUMN)
     expect(bench.hover()).to_contain_text("interrupted at step")
@@ -78,7 +77,7 @@ def test_live_training_is_seen_understood_and_fixed(
 def test_a_server_that_dies_comes_back_and_one_that_keeps_dying_is_given_up(
     example: Path, train: Train, open_folder: OpenFolder
 ) -> None:
-    train("--slow", "0.001", "--epochs", "10").wait(timeout=60)
+    train("--slow", "0.001", "--epochs", "10").wait(timeout=PATIENCE)
     bench = open_folder(example.parent)
     bench.open(example.name)
     bench.go_to_line(DEFINITION)

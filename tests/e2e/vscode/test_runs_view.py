@@ -8,22 +8,21 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Frame, expect
 from workbench import Workbench
 
-pytestmark = pytest.mark.timeout(300)
+from patience import PATIENCE
 
 Train = Callable[..., "subprocess.Popen[bytes]"]
 OpenFolder = Callable[..., Workbench]
-LIVE_MS = 60_000
+LIVE_MS = 1000 * PATIENCE
 AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def test_runs_are_listed_inspected_compared_and_deleted(
     example: Path, train: Train, open_folder: OpenFolder
 ) -> None:
-    train("--slow", "0.001", "--epochs", "6", "--dim", "16").wait(timeout=60)
+    train("--slow", "0.001", "--epochs", "6", "--dim", "16").wait(timeout=PATIENCE)
     training = train("--slow", "0.003", "--epochs", "200")
     bench = open_folder(example.parent)
     bench.open(example.name)
@@ -78,7 +77,7 @@ def test_runs_are_listed_inspected_compared_and_deleted(
 
     assert training.poll() is None, "the training was to be live"
     training.terminate()
-    training.wait(timeout=30)
+    training.wait(timeout=PATIENCE)
     expect(page.get_by_role("status").first).to_contain_text("interrupted at step")
     # Its rows are drawn anew then, under a menu that was opened too early.
     expect(tree.filter(has_text="interrupted at step")).to_have_count(1)

@@ -14,8 +14,6 @@ from workbench import Workbench
 
 from gradtracer_schemas import FixOffer, LayerRecipe, Recipe, RecipePoint
 
-pytestmark = pytest.mark.timeout(300)
-
 OpenFolder = Callable[..., Workbench]
 SAVE = 'torch.save(model.state_dict(), "model.pt")\n'
 COMPRESS = 'model = gradtracer.compress(model, "gradtracer_recipe.json")\n'
@@ -157,9 +155,7 @@ def test_a_checkpoint_is_compressed_and_what_came_of_it_is_told(
     bench.answer("mf:build")
     bench.answer("mf:norm")
     expect(bench.notifications).to_contain_text("compressing model.pt")
-    expect(bench.notifications).to_contain_text(
-        "GradTracer: model.compressed.pt: 0.32 MB ->", timeout=60_000
-    )
+    expect(bench.notifications).to_contain_text("GradTracer: model.compressed.pt: 0.32 MB ->")
     bench.picture("compressed")
     bench.page.get_by_role("button", name="Show the File").click()
     expect(bench.tree.filter(has_text="model.compressed.pt")).to_be_visible()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from playwright.sync_api import ConsoleMessage, Frame, FrameLocator, Locator, Page, expect
 
+from patience import PATIENCE
+
 ARTEFACTS = Path(__file__).parents[2] / "artefacts" / "vscode"
 """Screenshots of the latest run, one for each step."""
 
@@ -43,7 +45,7 @@ class Workbench:
         settings = json.loads(self._machine.read_bytes()) | {name: value}
         self._machine.write_text(json.dumps(settings), encoding="utf-8")
 
-    def wait_until(self, holds: Callable[[], object], seconds: float = 20) -> None:
+    def wait_until(self, holds: Callable[[], object], seconds: float = PATIENCE) -> None:
         """Wait for what no page shows."""
         deadline = time.monotonic() + seconds
         while not holds():

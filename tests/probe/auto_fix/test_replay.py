@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 WORKSPACES = str(Path(__file__).resolve().parents[2] / "workspaces")
 
 TRAINING = """
@@ -28,7 +26,6 @@ print(table.weight.detach().double().sum().item().hex(), table.weight[7, 3].item
 """
 
 
-@pytest.mark.timeout(300)
 def test_the_same_seed_is_the_same_run_to_the_bit(script):
     found: list[str] = []
     for pause, report in ((0.0, "3600"), (0.6, "0.1")):
@@ -47,7 +44,6 @@ def test_the_same_seed_is_the_same_run_to_the_bit(script):
     assert first[-1]["effects"]
 
 
-@pytest.mark.timeout(300)
 def test_without_auto_fix_it_would_be_another_run(script):
     """The comparison above sees a difference where there is one."""
     body = TRAINING.format(workspaces=WORKSPACES, pause=0.0)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gradtracer_schemas import Envelope, LayerWatchedEvent, ObservationEvent
+from patience import PATIENCE
 
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -45,7 +46,7 @@ def launch(start: Callable[..., subprocess.Popen[str]]) -> Launch:
         *words: str, files: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         process = start(*words, files=files)
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return launch

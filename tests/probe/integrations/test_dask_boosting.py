@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gradtracer_schemas import Envelope, LayerWatchedEvent, ObservationEvent, decode_event
+from patience import PATIENCE
 
 SCRIPT = """
 import warnings
@@ -41,7 +42,6 @@ LIGHTGBM = """
 
 
 # A cluster of processes that each import a library takes its time to start
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("train", "line"), [(XGBOOST, "dxgb.train("), (LIGHTGBM, "model.fit(")])
 def test_a_training_on_two_workers_is_told_once(
     start: Callable[..., subprocess.Popen[str]],
@@ -50,7 +50,7 @@ def test_a_training_on_two_workers_is_told_once(
     line: str,
 ) -> None:
     process = start("train.py", files={"train.py": SCRIPT.replace("{train}", train.strip())})
-    _, errors = process.communicate(timeout=220)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     (journal,) = tmp_path.glob(".gradtracer/runs/*/events.jsonl")
     events: list[Envelope] = [decode_event(each) for each in journal.read_bytes().splitlines()]

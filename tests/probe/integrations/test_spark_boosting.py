@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gradtracer_schemas import Envelope, LayerWatchedEvent, ObservationEvent, decode_event
+from patience import PATIENCE
 
 pytestmark = [
     pytest.mark.skipif(
@@ -51,12 +52,11 @@ if __name__ == "__main__":
 
 
 # A Java machine and workers that each import a library take their time to start
-@pytest.mark.timeout(300)
 def test_a_training_on_two_workers_of_spark_is_told_once(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = start("train.py", files={"train.py": SCRIPT})
-    _, errors = process.communicate(timeout=280)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     (journal,) = tmp_path.glob(".gradtracer/runs/*/events.jsonl")
     events: list[Envelope] = [decode_event(each) for each in journal.read_bytes().splitlines()]

@@ -48,7 +48,6 @@ def run(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
 def test_the_run_of_a_worker_is_told_where_the_callback_was_made(
     tmp_path: Path, library: str

@@ -19,6 +19,7 @@ from gradtracer_schemas import (
     ObservationEvent,
     decode_event,
 )
+from patience import PATIENCE
 
 PRELUDE = """
 import os, sys, time
@@ -80,7 +81,7 @@ class Ranks:
         ]
         ended: list[subprocess.CompletedProcess[str]] = []
         for process in started:
-            out, err = process.communicate(timeout=200)
+            out, err = process.communicate(timeout=PATIENCE)
             ended.append(subprocess.CompletedProcess([], process.returncode, out, err))
         return ended
 
@@ -94,7 +95,7 @@ class Ranks:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=PATIENCE,
             check=False,
         )
 

@@ -36,6 +36,7 @@ from gradtracer_schemas import (
     RunEndedEvent,
     decode_event,
 )
+from patience import PATIENCE
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 5))
@@ -88,7 +89,7 @@ class Journal:
 
     def wait(self) -> Journal:
         """For a library that does not say when it ends."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not any(isinstance(event, RunEndedEvent) for run in self.runs for event in run):
             assert time.monotonic() < deadline, "the run has not ended after 30 s"
             time.sleep(0.02)

@@ -27,6 +27,7 @@ from gradtracer_server.fixes.application import (
 from gradtracer_server.source.documents import Documents
 from gradtracer_server.source.edits import TextEdit
 from gradtracer_server.source.position import Position, Range
+from patience import PATIENCE
 
 INTERLEAVINGS = 1000
 START = Range(Position(0, 0), Position(0, 0))
@@ -312,7 +313,7 @@ def test_an_application_that_does_not_look_is_caught(file: Path) -> None:
 def test_agents_at_once_lose_nothing(file: Path) -> None:
     """Real threads, each trying until all of its lines are in the file."""
     lines = [[f"# {agent}.{number}" for number in range(10)] for agent in range(4)]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
 
     def work(own: list[str]) -> None:
         for line in own:

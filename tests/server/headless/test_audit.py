@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gradtracer_schemas import AuditLine, MeasuredEffect
+from patience import PATIENCE
 
 from .conftest import Command
 
@@ -51,7 +52,7 @@ def test_a_real_training_is_summarised(tmp_path: Path, command: Command, monkeyp
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE,
         check=True,
     )
     run = done.stdout.strip()

@@ -13,6 +13,7 @@ from run_factory import RunFactory, WaitUntil
 from gradtracer_server.headless.watch import Follower
 from gradtracer_server.render.live_view import live_view
 from gradtracer_server.runbook import RunBook
+from patience import PATIENCE
 
 
 def shown(follower: Follower, **options: object) -> str:
@@ -137,6 +138,6 @@ def test_once_ends_with_the_training_and_its_outcome(
         run.end()
     rest = process.stdout.read()
     process.stdout.close()
-    assert process.wait(timeout=20) == status
+    assert process.wait(timeout=PATIENCE) == status
     assert outcome in rest
     assert "\x1b" not in rest

@@ -17,8 +17,9 @@ from pygls.protocol import default_converter
 from pytest_lsp import LanguageClient
 from pytest_lsp.client import DEFAULT_CLIENT_FEATURES, register_lsp_features
 
+from patience import PATIENCE
+
 SERVE = (sys.executable, "-m", "gradtracer_server", "serve")
-DEADLINE_SECONDS = 20.0
 REFRESHES = (
     types.WORKSPACE_DIAGNOSTIC_REFRESH,
     types.WORKSPACE_INLAY_HINT_REFRESH,
@@ -339,10 +340,10 @@ class Editor:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until a condition holds; fail after the deadline."""
-        end = time.monotonic() + DEADLINE_SECONDS
+        end = time.monotonic() + PATIENCE
         while not condition():
             assert self.process.returncode is None, "the server has ended"
-            assert time.monotonic() < end, f"not within {DEADLINE_SECONDS} s: {self.published[-2:]}"
+            assert time.monotonic() < end, f"not within {PATIENCE} s: {self.published[-2:]}"
             await asyncio.sleep(0.005)
 
     async def refreshed(self, method: str, before: int) -> None:
@@ -371,9 +372,9 @@ class Editor:
 
     async def hover_until(self, path: Path | Cell, text: str, wanted: str) -> str:
         """Hover until it says what is wanted; fail after the deadline."""
-        end = time.monotonic() + DEADLINE_SECONDS
+        end = time.monotonic() + PATIENCE
         while wanted not in (said := await self.hover_text(path, text)):
-            assert time.monotonic() < end, f"not within {DEADLINE_SECONDS} s: {said}"
+            assert time.monotonic() < end, f"not within {PATIENCE} s: {said}"
             await asyncio.sleep(0.02)
         return said
 

@@ -18,6 +18,7 @@ from gradtracer_server.attachment.client import editors
 from gradtracer_server.headless.answers import Answer
 from gradtracer_server.headless.desk import Desk
 from gradtracer_server.headless.fix import fix
+from patience import PATIENCE
 
 ZOMBIES = "ZOMBIE_EMBEDDINGS"
 AFTER = WATCH_STATEMENT[:-1] + ", auto_fix=True)"
@@ -184,7 +185,7 @@ async def test_without_the_token_nothing_is_told(
     port = json.loads(meeting(project).read_bytes())["port"]
 
     def knock() -> bytes:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             connection.sendall(line)
             connection.shutdown(socket.SHUT_WR)
             return connection.recv(4096)

@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from lsp.editor import ABILITIES, DEADLINE_SECONDS, Editor, capabilities
+from lsp.editor import ABILITIES, Editor, capabilities
 from lsprotocol import types
 from pygls.protocol import default_converter
 from pytest_lsp import client_capabilities
 from run_factory import RunFactory, RunWriter, statement_of
+
+from patience import PATIENCE
 
 RECORDED = sorted((Path(__file__).parent / "clients").glob("*.json"))
 CLIENTS = ("neovim@v0.11", "neovim@v0.6", "visual-studio-code", "emacs")
@@ -50,14 +52,14 @@ async def findings(editor: Editor, project: RunFactory, *codes: str) -> list[typ
     if editor.answer.capabilities.diagnostic_provider is None:
         return await editor.codes(project.script, *codes)
     asked = types.DocumentDiagnosticParams(types.TextDocumentIdentifier(project.script.as_uri()))
-    end = time.monotonic() + DEADLINE_SECONDS
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         report = await editor.client.text_document_diagnostic_async(asked)
         assert isinstance(report, types.RelatedFullDocumentDiagnosticReport)
         if sorted(str(each.code) for each in report.items) == sorted(codes):
             return list(report.items)
         await asyncio.sleep(0.02)
-    raise AssertionError(f"{codes} were not found within {DEADLINE_SECONDS} s")
+    raise AssertionError(f"{codes} were not found within {PATIENCE} s")
 
 
 @pytest.mark.parametrize("missing", ABILITIES)

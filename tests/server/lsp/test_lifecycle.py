@@ -15,6 +15,8 @@ from lsp.editor import SERVE, Editor
 from lsprotocol import types
 from run_factory import RunFactory, RunWriter
 
+from patience import PATIENCE
+
 HELLO = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -77,7 +79,7 @@ async def test_the_end_of_the_input_ends_a_server_that_follows_a_live_run(
     await editor.codes(project.script, "ZOMBIE_EMBEDDINGS")
     assert editor.process.stdin is not None
     editor.process.stdin.close()
-    await asyncio.wait_for(editor.process.wait(), 20)
+    await asyncio.wait_for(editor.process.wait(), PATIENCE)
     await editor.client.stop()
 
 
@@ -110,7 +112,7 @@ def test_what_a_library_prints_does_not_reach_the_client() -> None:
         [sys.executable, "-c", program],
         input=packed(HELLO, INITIALIZED, SHUTDOWN, EXIT),
         capture_output=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     assert b"stray output" in done.stderr
@@ -192,7 +194,7 @@ async def listening(root: Path) -> tuple[asyncio.subprocess.Process, int]:
         *SERVE, "--tcp", "127.0.0.1:0", cwd=root, stderr=asyncio.subprocess.PIPE
     )
     assert server.stderr is not None
-    line = (await asyncio.wait_for(server.stderr.readline(), 20)).decode()
+    line = (await asyncio.wait_for(server.stderr.readline(), PATIENCE)).decode()
     return server, int(line.rpartition(":")[2])
 
 
@@ -210,7 +212,7 @@ async def test_over_tcp_one_client_is_served_and_its_leaving_ends_the_server(
         await turned_away.wait_closed()
     writer.close()
     await writer.wait_closed()
-    assert await asyncio.wait_for(server.wait(), 20) == 1
+    assert await asyncio.wait_for(server.wait(), PATIENCE) == 1
     assert server.stderr is not None
     assert b"second client was turned away" in await server.stderr.read()
 
@@ -219,13 +221,13 @@ async def test_over_tcp_a_goodbye_ends_with_status_zero(tmp_path: Path) -> None:
     server, port = await listening(tmp_path)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(packed(HELLO, INITIALIZED, SHUTDOWN))
-    await asyncio.wait_for(reader.readuntil(b'"id": 2'), 20)
+    await asyncio.wait_for(reader.readuntil(b'"id": 2'), PATIENCE)
     writer.write(packed(EXIT))
     await reader.read()
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
-    assert await asyncio.wait_for(server.wait(), 20) == 0
+    assert await asyncio.wait_for(server.wait(), PATIENCE) == 0
 
 
 async def test_over_tcp_the_server_leaves_when_the_editor_has_died(tmp_path: Path) -> None:
@@ -238,10 +240,10 @@ async def test_over_tcp_the_server_leaves_when_the_editor_has_died(tmp_path: Pat
     unknown = {"jsonrpc": "2.0", "id": 3, "method": "no/such", "params": {}}
     writer.write(packed(hello, INITIALIZED, unknown))
     # Its answer shows that the session has begun.
-    await asyncio.wait_for(reader.readuntil(b'"id": 3'), 20)
+    await asyncio.wait_for(reader.readuntil(b'"id": 3'), PATIENCE)
     parent.kill()
     await parent.wait()
-    assert await asyncio.wait_for(server.wait(), 30) == 1
+    assert await asyncio.wait_for(server.wait(), PATIENCE) == 1
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()

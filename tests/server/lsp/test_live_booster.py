@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lsp.editor import DEADLINE_SECONDS, Editor
+from lsp.editor import Editor
 from lsprotocol import types
+
+from patience import PATIENCE
 
 DATA = """\
 import sys
@@ -160,12 +162,12 @@ async def hint_until(
     editor: Editor, script: Path, wanted: str, training: subprocess.Popen[bytes] | None = None
 ) -> list[int]:
     """Lines of the hints, once one reads like a pattern; the training goes on meanwhile."""
-    end = time.monotonic() + DEADLINE_SECONDS
+    end = time.monotonic() + PATIENCE
     while True:
         told = await hints(editor, script)
         if any(re.fullmatch(wanted, said) for said in told.values()):
             return list(told)
-        assert time.monotonic() < end, f"not within {DEADLINE_SECONDS} s: {told}"
+        assert time.monotonic() < end, f"not within {PATIENCE} s: {told}"
         if training is not None:
             step(training)
         await asyncio.sleep(0.02)

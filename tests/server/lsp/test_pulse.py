@@ -9,10 +9,11 @@ import time
 import pytest
 
 from gradtracer_server.pulse import Pulse
+from patience import PATIENCE
 
 
 async def until(beats: list[float], count: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while len(beats) < count:
         assert time.monotonic() < deadline
         await asyncio.sleep(0)
