@@ -20,7 +20,9 @@ EMBEDDING_RULES = (
         ),
         remedies=(
             "Look at the examples behind the named rows first. If they alternate, lower the "
-            "learning rate. `auto_fix=True` shrinks the updates of the named rows only."
+            "learning rate. `auto_fix=True` shrinks the updates of the named rows only, once the "
+            "loss has stopped improving. A few rows do not show in a metric of the whole model: "
+            "what holds back all of it is for the edits that other types propose."
         ),
         silent_when=(
             "Rows with fewer than 8 tracked exposures are unknown, not zombies. Labels that "

@@ -86,7 +86,7 @@ def layer_card(
         notes.append("No figures yet.")
     interventions = (each.body for each in reversed(run.interventions))
     latest = next((made for made in interventions if made.layer == state.watched.layer), None)
-    if latest is not None:
+    if latest is not None or state.watched.settings.get("auto_fix"):
         notes += intervention_notes(latest)
     if compressed := layer_line(state.watched.layer, run.recipe):
         notes.append(compressed)

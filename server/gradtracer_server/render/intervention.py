@@ -6,10 +6,19 @@ from gradtracer_schemas import Intervention, effect_in_words
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.numbers import count, number, percent
 
+_WHEN = (
+    "It acts on single rows that move much and get nowhere, and on those once the loss has stopped "
+    "improving: what holds the whole training back is for the proposed edits."
+)
 
-def intervention_notes(made: Intervention) -> list[str]:
-    """The latest intervention as paragraphs."""
+
+def intervention_notes(made: Intervention | None) -> list[str]:
+    """The latest intervention as paragraphs; None: auto-fix is on, and there was none."""
+    if made is None:
+        return [f"Auto-fix is on and has found nothing to act on. {_WHEN}"]
     notes = [_does(made)]
+    if made.action == "wait":
+        notes.append(_WHEN)
     if made.expected:
         notes.append(f"Expected: {clean(made.expected)}.")
     if made.effects:

@@ -63,6 +63,12 @@ def test_other_actions_are_told(action: str, words: str) -> None:
     assert intervention_notes(made(action, expected=""))[0].startswith(words)
 
 
+def test_waiting_is_told_with_what_it_waits_for() -> None:
+    (_, when, _) = intervention_notes(made("wait"))
+    assert "once the loss has stopped improving" in when
+    assert when not in intervention_notes(made())
+
+
 def test_before_the_first_look_it_says_so() -> None:
     assert intervention_notes(made())[-1] == "Measured effect: none yet."
     assert len(intervention_notes(made(held_out=0))) == 2
@@ -83,3 +89,17 @@ def test_hover_shows_the_latest_of_the_layer(project: RunFactory) -> None:
     assert "second [31m \\<b>" in text
     assert "first" not in text
     assert "other" not in text
+
+
+@pytest.mark.parametrize(("on", "told"), [(True, True), (False, False)])
+def test_where_it_is_on_and_never_acted_the_hover_says_why(
+    project: RunFactory, on: bool, told: bool
+) -> None:
+    writer = project.start()
+    writer.watch_layers()
+    run = Run(writer.folder)
+    run.catch_up()
+    state = run.layers["item_emb"]
+    state.watched.settings["auto_fix"] = on
+    text = hover_markdown([layer_card(state, run)])
+    assert ("found nothing to act on" in text) == told
