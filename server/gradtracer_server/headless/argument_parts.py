@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 Commands = Any  # argparse keeps the class of its subparsers private
+
+
+class Parser(argparse.ArgumentParser):
+    """Names what was meant by a word that is none of those to choose from."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2, the usage, and what is wrong."""
+        from gradtracer_server.headless.nearest import nearest
+
+        if wrong := re.search(r"invalid choice: '(.*?)'( \(choose from (.*)\))", message):
+            given, listed, known = wrong.groups()
+            near = nearest(given, re.findall(r"[\w-]+", known))
+            if near:
+                message = message.replace(listed, f"; did you mean {' or '.join(near)}?")
+        super().error(message)
 
 
 def command(

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from gradtracer_server.headless.argument_parts import (
     Commands,
+    Parser,
     command,
     output_format,
     paths,
@@ -48,12 +49,16 @@ a script is watched with one line: run = gradtracer.watch(model, optimizer=optim
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments as a namespace whose `command` names the command; exits 2 on a wrong one."""
     given = sys.argv[1:] if arguments is None else arguments
-    return build_parser().parse_args(with_action(given))
+    parser = build_parser()
+    if not given:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    return parser.parse_args(with_action(given))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Every command and its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gradtracer",
         description="Training dynamics on the line of code that defines the layer.",
         epilog=_EXAMPLES,

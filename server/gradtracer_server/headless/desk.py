@@ -18,9 +18,8 @@ from gradtracer_schemas import RULES, CheckpointRequest
 from gradtracer_server.compressing import compress_checkpoint
 from gradtracer_server.control import ask, live_run, request_of
 from gradtracer_server.exceptions import EditError, UsageError
-from gradtracer_server.findings import Finding, find, resolve_site
+from gradtracer_server.findings import resolve_site
 from gradtracer_server.fixes.application import as_expected, changes_of, digest
-from gradtracer_server.fixes.proposal import ProposedFix
 from gradtracer_server.fixes.safety import is_safe
 from gradtracer_server.headless.answers import (
     Answer,
@@ -33,6 +32,7 @@ from gradtracer_server.headless.answers import (
 from gradtracer_server.headless.baseline import find_run
 from gradtracer_server.headless.check import SHOWN
 from gradtracer_server.headless.control import change_of
+from gradtracer_server.headless.named import WHY_NOT, finding_of, findings_of, fix_of
 from gradtracer_server.headless.nearest import meant
 from gradtracer_server.headless.paths import no_runs
 from gradtracer_server.headless.report import page_of
@@ -42,7 +42,6 @@ from gradtracer_server.render.card import layer_kind
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.json import finding_record
 from gradtracer_server.render.text import relative_path
-from gradtracer_server.runs import Run
 from gradtracer_server.source.edits import unified_diff
 
 _MOST = 20
@@ -81,7 +80,7 @@ class Desk:
         runs, findings = seen.runs, seen.findings
         if run is not None:
             runs = [find_run(run, seen.book.runs)]
-            findings = _of_run(seen, runs[0])
+            findings = findings_of(seen, runs[0])
         findings = chosen(findings, [select] if select else [])
         shown = [each for each in findings if outdated or each.state in SHOWN]
         answer: Answer = {
@@ -104,7 +103,7 @@ class Desk:
     def explain(self, diagnosis_id: str) -> Answer:
         """Everything behind a finding: tests, rows, places, interventions, and its rule."""
         seen = self.look()
-        finding = _finding(seen, diagnosis_id)
+        finding = finding_of(seen, diagnosis_id)
         diagnosis, run = finding.diagnosis, finding.run
         record = finding_record(finding, seen.fixes(finding))
         for key in ("end_line", "end_column", "fingerprint", "baseline_state"):
@@ -168,10 +167,10 @@ class Desk:
     def propose_fix(self, diagnosis_id: str, fix: str | None = None) -> Answer:
         """The diff of a fix, and the digest that applying it expects."""
         seen = self.look()
-        finding = _finding(seen, diagnosis_id)
+        finding = finding_of(seen, diagnosis_id)
         if finding.state != "current":
-            return {"id": diagnosis_id, "diff": "", "note": _STATE[finding.state]}
-        chosen_fix = _fix(seen, finding, fix)
+            return {"id": diagnosis_id, "diff": "", "note": WHY_NOT[finding.state]}
+        chosen_fix = fix_of(seen, finding, fix)
         changes = changes_of(chosen_fix.edits(), seen.documents)
         return {
             "id": diagnosis_id,
@@ -190,11 +189,11 @@ class Desk:
     ) -> Answer:
         """Make a proposed fix, if the text is still the one it was proposed for."""
         seen = self.look()
-        finding = _finding(seen, diagnosis_id)
+        finding = finding_of(seen, diagnosis_id)
         if finding.state != "current":
-            return {"state": "stale", "reason": _STATE[finding.state]}
+            return {"state": "stale", "reason": WHY_NOT[finding.state]}
         try:
-            chosen_fix = _fix(seen, finding, fix)
+            chosen_fix = fix_of(seen, finding, fix)
             changes = changes_of(chosen_fix.edits(), seen.documents)
         except EditError as error:
             return {"state": "conflict", "reason": str(error)}
@@ -272,57 +271,3 @@ class Desk:
                 return {"run": each.id, "recipe": cleaned(msgspec.to_builtins(each.recipe))}
         which = f"run {runs[0].id}" if runs else "there are no runs here: none"
         return {"recipe": None, "note": f"{which} has no compression recipe"}
-
-
-_STATE = {
-    "outdated": "the source was edited since the run: nothing to fix before it is trained again",
-    "suppressed": "a comment in the source silences this finding",
-    "gone": "the source that the finding is about is no longer there",
-    "outside": "the layer is defined outside these folders: nothing there is edited",
-}
-
-
-def _finding(seen: Survey, identity: str) -> Finding:
-    for finding in seen.findings:
-        if finding.diagnosis.id == identity:
-            return finding
-    # An older run may have it, although a newer one speaks for the script.
-    for run in seen.book.runs:
-        if identity.endswith(f"@{run.id}"):
-            for finding in _of_run(seen, run):
-                if finding.diagnosis.id == identity:
-                    return finding
-    ids = [each.diagnosis.id for each in seen.findings]
-    hint = meant(identity, ids, "get_diagnoses lists them" if ids else "there are no findings")
-    raise UsageError(f"expected the id of a finding, got {identity[:120]!r}; {hint}")
-
-
-def _of_run(seen: Survey, run: Run) -> list[Finding]:
-    run.catch_up()
-    return find([run], seen.documents, seen.workspace, seen.disabled)
-
-
-def _fix(seen: Survey, finding: Finding, name: str | None) -> ProposedFix:
-    """The named fix, or the preferred one.
-
-    Raises:
-        UsageError: the finding has no such fix, or none that can be made here.
-    """
-    fixes = seen.fixes(finding)
-    if name is None:
-        able = [each for each in fixes if each.disabled_reason is None and each.name != "suppress"]
-        able.sort(key=lambda each: not each.preferred)
-        if able:
-            return able[0]
-        reasons = "; ".join(f"{each.title}: {each.disabled_reason}" for each in fixes[:-1])
-        raise UsageError(f"no fix can be made here; {reasons or 'only suppress is offered'}")
-    named = next((each for each in fixes if each.name == name), None)
-    if named is None:
-        known = [each.name for each in fixes]
-        has = f"it has {', '.join(known)}" if known else "it has none"
-        raise UsageError(
-            f"expected a fix of this finding, got {name[:80]!r}; {meant(name, known, has)}"
-        )
-    if named.disabled_reason is not None:
-        raise UsageError(f"{named.title}: {named.disabled_reason}")
-    return named

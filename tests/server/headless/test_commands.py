@@ -25,6 +25,28 @@ def test_help_shows_examples_and_every_command(command: Command) -> None:
         assert f"    {name}" in answer.out
 
 
+def test_without_a_command_the_help_is_shown(command: Command) -> None:
+    answer = command()
+    assert (answer.status, answer.out) == (2, "")
+    assert "examples:" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("chek",), "invalid choice: 'chek'; did you mean check?"),
+        (("check", "--output-format", "sarf"), "'sarf'; did you mean sarif?"),
+        (("frobnicate",), "invalid choice: 'frobnicate' (choose from 'check', "),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_nearest(
+    command: Command, given: tuple[str, ...], said: str
+) -> None:
+    answer = command(*given)
+    assert answer.status == 2
+    assert said in answer.err
+
+
 def test_every_example_of_the_help_is_a_valid_command(command: Command) -> None:
     examples = [
         line.split("   ")[0].split()
