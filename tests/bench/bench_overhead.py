@@ -1,9 +1,12 @@
 """What observation costs a training step, in process CPU time, with the original system beside it.
 
-`python tests/bench/bench_overhead.py [--pairs 25] [--quick] [--no-original]`. One thread. An
-embedding-only model, D 64, SparseAdam, uniform ids: forward, backward, step. Blocks of steps run in
-turn with and without the tracker's hooks, on the same table (two tables differ by more than the
-tracker costs, by where they lie in memory); each pair of neighbouring blocks gives one difference.
+`python tests/bench/bench_overhead.py` prints the whole table; `[--rows N ...] [--batch B ...]
+[--interval K ...] [--only steps|memory] [--pairs 25] [--no-original]` a part of it.
+
+One thread. An embedding-only model, D 64, SparseAdam, uniform ids: forward, backward, step. Blocks
+of steps run in turn with and without the tracker's hooks, on the same table (two tables differ by
+more than the tracker costs, by where they lie in memory); each pair of neighbouring blocks gives
+one difference.
 Figures are medians over pairs, with the quarters they lie between.
 
 CPU time is that of the whole process: the run's own thread (journal on, socket on) is in it while
@@ -43,6 +46,10 @@ RUN_LENGTH = 10_000
 SIDE = Path(__file__).with_name("side.py")
 _PATIENCE = 1_000_000
 """Rows above which a followed step of the original takes over a second."""
+_STEPS, _STEPS_OF_ORIGINAL = 600, 20
+"""Of the trainings whose memory is measured: the allocator's holes grow with them at first."""
+_ROWS = (1_000_000, 100_000, 5_000_000)
+_BATCHES = (1_024, 8_192)
 
 
 @dataclass(frozen=True)
@@ -152,36 +159,74 @@ def bare_gather(rows: int, batch: int) -> float:
     return (time.process_time() - start) / len(ids)
 
 
-def print_memory(python: Path | None, rows: int) -> None:
+def print_memory(python: Path | None, rows: int, batches: list[int]) -> None:
     """Resident memory beyond the bare training's, as a share of the table.
 
     With glibc as it is, and told to give blocks of 128 KiB and more back when they are freed: by
     itself it keeps them in the heap once some were freed, with holes that differ from run to run.
     """
     whole = rows * DIM * 4
-    print(f"\nextra memory at {rows:,} rows, % of the table: steady, while training, with a report")
+    print(f"\nextra memory at {rows:,} rows, % of the table")
+    print(f"{'':>18}{'batch':>7}{'steady':>9}{'steps':>9}{'report':>9}")
     given_back = {"MALLOC_MMAP_THRESHOLD_": "131072"}
-    for name, interpreter, allocator in (
-        ("ours", OURS, {}),
-        ("  given back", OURS, given_back),
-        ("original", python, {}),
-        ("  given back", python, given_back),
-    ):
-        if interpreter is None:
-            continue
-        try:
-            found = ask(interpreter, SIDE, "memory", rows, 1_024, 1, 1, allocator=allocator)
-        except OriginalMissing as error:
-            print(f"{name:>12}  not measured: {error}")
-            continue
-        shares = [100 * found[key] / whole for key in ("steady", "steps", "peak")]
-        print(f"{name:>12}" + "".join(f"{share:>9.1f}" for share in shares), flush=True)
+    for batch in batches:
+        for name, interpreter, steps, allocator in (
+            ("ours", OURS, _STEPS, {}),
+            ("  given back", OURS, _STEPS, given_back),
+            ("original", python, _STEPS_OF_ORIGINAL, {}),
+            ("  given back", python, _STEPS_OF_ORIGINAL, given_back),
+        ):
+            if interpreter is None:
+                continue
+            try:
+                found = ask(interpreter, SIDE, "memory", rows, batch, 1, steps, allocator=allocator)
+            except OriginalMissing as error:
+                print(f"{name:>18}{batch:>7,}  not measured: {error}")
+                continue
+            shares = [100 * found[key] / whole for key in ("steady", "steps", "peak")]
+            line = "".join(f"{share:>9.1f}" for share in shares)
+            print(f"{name:>18}{batch:>7,}{line}", flush=True)
+
+
+def print_steps(python: Path | None, options: argparse.Namespace) -> None:
+    """What a step costs at each size, and how that grows with the table."""
+    print(
+        f"{'':>26}{'bare':>9}{'outside':>9}{'inside':>9}{'average':>9}"
+        f"{'':>8}{'quarter':>8}{'quarter':>8}{'first':>8}{'report':>8}{'original':>12}"
+    )
+    print(
+        f"{'rows':>10}{'batch':>7}{'interval':>9}{'us':>9}{'+us':>9}{'+us':>9}{'+us':>9}"
+        f"{'+%':>8}{'low':>8}{'high':>8}{'10,000':>8}{'s':>8}{'+%':>12}"
+    )
+    added: dict[tuple[int, int, int], float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for rows in options.rows:
+            usual = (1, 10, 100) if rows == 1_000_000 else (1, 100)
+            for batch in options.batch:
+                for interval in options.interval or usual:
+                    key = rows, batch, interval
+                    added[key], line = measure(*key, options.pairs, Path(folder))
+                    gc.collect()
+                    print(line + original(python, *key), flush=True)
+    small, large = min(options.rows), max(options.rows)
+    if small < large:
+        print(f"\ngrowth of the added microseconds from {small:,} to {large:,} rows (goal 1.3)")
+        for rows, batch, interval in added:
+            if rows == small and (large, batch, interval) in added:
+                growth = added[large, batch, interval] / added[small, batch, interval]
+                print(f"  batch {batch:>5,}, interval {interval:>3}: {growth:.2f}")
+    print("\nreading a batch's rows of 1,000,000 x 64 and writing them back, us")
+    for batch in options.batch:
+        print(f"  batch {batch:>5,}: {1e6 * bare_gather(1_000_000, batch):.0f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=25)
-    parser.add_argument("--quick", action="store_true", help="1,000,000 rows only")
+    parser.add_argument("--rows", type=int, nargs="+", default=list(_ROWS))
+    parser.add_argument("--batch", type=int, nargs="+", default=list(_BATCHES))
+    parser.add_argument("--interval", type=int, nargs="+", help="of 1, 10 and 100")
+    parser.add_argument("--only", choices=("steps", "memory"))
     parser.add_argument("--no-original", action="store_true", help="leave the original system out")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -192,35 +237,10 @@ def main() -> None:
             python = original_python()
         except OriginalMissing as error:
             print(f"the original system is left out: {error}")
-    print(
-        f"{'':>26}{'bare':>9}{'outside':>9}{'inside':>9}{'average':>9}"
-        f"{'':>8}{'quarter':>8}{'quarter':>8}{'first':>8}{'report':>8}{'original':>12}"
-    )
-    print(
-        f"{'rows':>10}{'batch':>7}{'interval':>9}{'us':>9}{'+us':>9}{'+us':>9}{'+us':>9}"
-        f"{'+%':>8}{'low':>8}{'high':>8}{'10,000':>8}{'s':>8}{'+%':>12}"
-    )
-    added: dict[tuple[int, int, int], float] = {}
-    sizes = [1_000_000] if options.quick else [1_000_000, 100_000, 5_000_000]
-    with tempfile.TemporaryDirectory() as folder:
-        for rows in sizes:
-            for batch in (1_024, 8_192):
-                for interval in (1, 10, 100) if rows == 1_000_000 else (1, 100):
-                    key = rows, batch, interval
-                    added[key], line = measure(*key, options.pairs, Path(folder))
-                    gc.collect()
-                    print(line + original(python, *key), flush=True)
-    if not options.quick:
-        print("\ngrowth of the added microseconds from 100,000 to 5,000,000 rows (goal 1.3)")
-        for batch in (1_024, 8_192):
-            for interval in (1, 100):
-                small, large = (added[rows, batch, interval] for rows in (100_000, 5_000_000))
-                print(f"  batch {batch:>5,}, interval {interval:>3}: {large / small:.2f}")
-    print("\nreading a batch's rows of 1,000,000 x 64 and writing them back, us")
-    for batch in (1_024, 8_192):
-        print(f"  batch {batch:>5,}: {1e6 * bare_gather(1_000_000, batch):.0f}")
-    if sys.platform == "linux":
-        print_memory(python, 1_000_000)
+    if options.only != "memory":
+        print_steps(python, options)
+    if options.only != "steps" and sys.platform == "linux":
+        print_memory(python, 1_000_000, options.batch)
 
 
 if __name__ == "__main__":
