@@ -48,6 +48,23 @@ def batches(steps: int, rows: int = 40, seed: int = 0) -> list[torch.Tensor]:
     return [torch.randint(0, rows, (16,), generator=generator) for _ in range(steps)]
 
 
+def test_a_step_that_is_not_followed_is_not_asked_for_its_gradient(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Table(sparse=True)
+    tracker = EmbeddingTracker(model.item_emb, track_interval=2, run=run)
+    observer, shown = tracker._observer, list[tuple[bool, bool]]()
+    take = observer.before_step
+
+    def note(weight: torch.Tensor, grad: torch.Tensor | None, step: int) -> None:
+        shown.append((observer.pauses, grad is None))
+        take(weight, grad, step)
+
+    monkeypatch.setattr(observer, "before_step", note)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.01), batches(150))
+    assert {(True, True), (False, False)} == set(shown)
+
+
 @pytest.mark.parametrize("interval", [1, 10, 100])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_exposure_is_exact_at_every_interval(run: Run, interval: int, sparse: bool):

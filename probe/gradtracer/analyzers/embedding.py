@@ -239,7 +239,8 @@ class EmbeddingTracker(OriginalMethods):
 
     def _observe_gradient(self) -> None:
         weight, observer = self._weight, self._observer
-        grad = weight.grad
+        # A pause follows a burst, which has seen one: to ask for it makes an object in vain.
+        grad = None if observer.pauses else weight.grad
         if not self._order.is_right:
             expected = weight.requires_grad and observer.has_pending
             self._order.notice(gradient=grad is not None, expected=expected)

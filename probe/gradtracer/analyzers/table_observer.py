@@ -105,6 +105,11 @@ class TableObserver:
         """Whether there are look-ups since the last step."""
         return bool(self._pending)
 
+    @property
+    def pauses(self) -> bool:
+        """Whether the next step is one that is not followed, whatever its gradient."""
+        return self._pause_left > 0 and self._burst_left == 0
+
     def counts_now(self, first: int = 0, last: int | None = None) -> torch.Tensor:
         """`[last - first]` look-ups of these rows up to the last step, a copy; for any thread.
 
@@ -121,7 +126,10 @@ class TableObserver:
         return exposure.counts[first:last].clone()
 
     def before_step(self, weight: torch.Tensor, grad: torch.Tensor | None, step: int = 0) -> None:
-        """The optimizer is about to step on `weight`, in the run's step `step`."""
+        """The optimizer is about to step on `weight`, in the run's step `step`.
+
+        While the observer `pauses`, the gradient may be left out.
+        """
         pending = self._pending
         self._step = step
         size = 0
@@ -130,7 +138,7 @@ class TableObserver:
         if size == 0:
             pending.clear()
             return
-        follows = grad is not None and self._in_burst(size)
+        follows = (self.pauses or grad is not None) and self._in_burst(size)
         self._take(size, follows)
         self._last, self._pending = pending, []
         if follows and grad is not None:

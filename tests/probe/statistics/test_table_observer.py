@@ -273,6 +273,21 @@ def test_bursts_are_whole_and_take_their_share_of_every_long_prefix(
         assert sum(followed[:prefix]) >= prefix / interval - longest
 
 
+def test_a_pause_passes_without_a_gradient_to_look_at() -> None:
+    loop = Loop(nn.Embedding(50, 4, sparse=True), interval=2)
+    followed: list[bool] = []
+    for ids in ids_of(50, 9, 300):
+        before = loop.observer.tracked_steps
+        if loop.observer.pauses:
+            loop.observer.look_up(ids, trains=True)
+            loop.observer.before_step(loop.layer.weight, None)
+        else:
+            loop.step(ids)
+        followed.append(loop.observer.tracked_steps > before)
+    burst = followed.index(False)
+    assert followed == [step // burst % 2 == 0 for step in range(300)]
+
+
 def test_state_is_28_bytes_a_row() -> None:
     observer = TableObserver(torch.empty(100_000, 64), track_interval=10, seed=0, padding_idx=None)
     kept = (observer.exposure.counts, observer.noise.state)
