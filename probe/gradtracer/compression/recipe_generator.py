@@ -59,8 +59,8 @@ class RecipeGenerator:
         floor: Least quality that may be left, as a share of what it is now.
         model: Needed where `source` is a tracker of a table whose model nobody watches.
         loss: Takes the model and returns a smooth loss, to predict damage by how it rises. Best one
-            that stands for the metric on the examples of `evaluate`, e.g. the cross-entropy of the
-            held-out items among all; the training loss on a batch tells less.
+            that stands for the metric on the examples of `evaluate`, e.g. `smooth_ndcg` with its
+            sign turned or the cross-entropy of the held-out items; a training batch tells less.
         look_ups: How often each row of a table was looked up, by the table's path `[N]`; those
             that a tracker counted need not be given.
         dot_products: Pairs of tables that the model uses in dot products with each other and in

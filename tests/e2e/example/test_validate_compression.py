@@ -95,12 +95,14 @@ def test_a_table_of_results_tells_how_often_the_floor_held() -> None:
         }
         seen = {"rank": 0.5, "ceiling": 0.8, "told_apart": 2}
         figures = {"validation": seen, "test": seen, "candidates": 3, "seconds": 1.0}
+        figures["smooth"] = [0.9, 0.6]
         return {"model": "mf", "seed": seed, "base": 0.1, "rows": rows, **figures}
 
     lines = validate_compression.table([result(0, 0.1), result(1, 0.099), result(2, 0.0996)])
     (ours,) = (line for line in lines.splitlines() if " ours " in line)
     assert "2 of 3" in ours
     assert "-0.47" in ours
+    assert any("smooth NDCG's damage 0.90 and 0.60" in each for each in lines.splitlines())
     assert any(
         "validation 0.50 of at most 0.80 (2 told from 0)" in each for each in lines.splitlines()
     )
