@@ -74,6 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Raise MISSING_REGULARIZATION when more than this share of the squared way that a table's rows
     have gone only takes back their random first values: they then went more than half as far
     towards zero as anywhere else."""
+    start_left: Share = 0.5
+    """Raise it, too, when those values hold more than this share of the squared norm at the end of
+    a run: the table is then more noise than data."""
     undertrained_pace: Share = 0.5
     """Raise UNDERTRAINED when the later half of a run still went at this share of its mean pace:
     where progress fades exponentially, a ninth of it is then still to come."""

@@ -10,141 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from advised import ADAM, ADAMW, advice, figures, trained
 from torch import nn
 
 import gradtracer
-from gradtracer.analyzers.optimizer_facts import OptimizerFacts
-from gradtracer.analyzers.training import TrainingTracker
-from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
 from gradtracer.diagnoses import learning_rate_too_high, missing_regularization, undertrained
-from gradtracer.diagnoses.finding import Finding
-from gradtracer.diagnoses.weight_decay import LARGEST, acts_within, decay_over, forgotten
-from gradtracer.learning_curve import POINTS, Curve, Told, sense_of_held_out
+from gradtracer.diagnoses.weight_decay import acts_within, decay_over, forgotten
+from gradtracer.learning_curve import POINTS, Told, sense_of_held_out
 from gradtracer.settings import Settings
 from gradtracer.statistics.noise_floor import NoiseFloor
-from gradtracer.statistics.start_share import StartSample, StartShare
 from gradtracer.statistics.trend import late_trend
-
-USERS, ITEMS, DIM = 400, 300, 16
-ADAM = OptimizerFacts("Adam", 1e-2, 0.0, coupled=True, base_lr=1e-2, adaptive=True)
-ADAMW = ADAM._replace(name="AdamW", coupled=False, weight_decay=0.5)
-
-
-class Scores(nn.Module):
-    def __init__(self, std: float) -> None:
-        super().__init__()
-        self.user_emb = nn.Embedding(USERS, DIM)
-        self.item_emb = nn.Embedding(ITEMS, DIM)
-        if std != 1.0:
-            for table in (self.user_emb, self.item_emb):
-                nn.init.normal_(table.weight, std=std)
-
-    def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        return (self.user_emb(users) * self.item_emb(items)).sum(-1)
-
-
-def choices(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`[users, 40]` items by taste and Zipf's law, and negatives for the last 8 of them."""
-    g = torch.Generator().manual_seed(seed)
-    taste = torch.randn(USERS, 4, generator=g) @ torch.randn(4, ITEMS, generator=g)
-    liked = torch.softmax(taste - torch.log(torch.arange(1.0, ITEMS + 1)), dim=1)
-    items = torch.multinomial(liked, 40, replacement=True, generator=g)
-    return items, torch.randint(ITEMS, (USERS * 8, 4), generator=g)
-
-
-def loss_of(
-    model: Scores, users: torch.Tensor, items: torch.Tensor, negatives: torch.Tensor
-) -> torch.Tensor:
-    scores = model(users[:, None], torch.cat([items[:, None], negatives], dim=1))
-    labels = torch.zeros_like(scores)
-    labels[:, 0] = 1.0
-    return nn.functional.binary_cross_entropy_with_logits(scores, labels)
-
-
-def trained(
-    tmp_path: Path,
-    *,
-    optimizer: str = "Adam",
-    lr: float = 1e-2,
-    decay: float = 0.0,
-    std: float = 1.0,
-    epochs: int = 20,
-    seed: int = 0,
-    told: bool = True,
-    model: Scores | None = None,
-) -> dict[str, Finding]:
-    """What the tests say at the end of a real training, by type."""
-    torch.manual_seed(seed)
-    chosen, negatives = choices(seed)
-    users = torch.arange(USERS)[:, None].expand(-1, 40)
-    seen = users[:, :32].reshape(-1), chosen[:, :32].reshape(-1)
-    held_out = users[:, 32:].reshape(-1), chosen[:, 32:].reshape(-1), negatives
-    model = Scores(std) if model is None else model
-    built = getattr(torch.optim, optimizer)(model.parameters(), lr=lr, weight_decay=decay)
-    run = gradtracer.watch(
-        model, optimizer=built, folder=str(tmp_path), publish=False, report_seconds=1e6
-    )
-    for _ in range(epochs):
-        losses: list[float] = []
-        for batch in torch.randperm(len(seen[0])).split(256):
-            drawn = torch.randint(ITEMS, (len(batch), 4))
-            loss = loss_of(model, seen[0][batch], seen[1][batch], drawn)
-            built.zero_grad()
-            loss.backward()
-            built.step()
-            losses.append(loss.item())
-        if told:
-            with torch.no_grad():
-                validation = loss_of(model, *held_out)
-            run.log(loss=float(np.mean(losses)), validation_loss=validation)
-    return advice(run)
-
-
-def advice(run: gradtracer.Run) -> dict[str, Finding]:
-    """What the tests say at the end, which is what the stream says."""
-    run.flush()
-    (tracker,) = [each for each in run.trackers if isinstance(each, TrainingTracker)]
-    found = tracker.findings(tracker.figures(ended=True))
-    run.finish()
-    assert {each.type for each in tracker.diagnoses} == {each.type for each in found}
-    return {each.type: each for each in found}
-
-
-def test_tables_that_unlearn_their_random_start_are_told_of_decay(tmp_path: Path) -> None:
-    finding = trained(tmp_path, told=False)["MISSING_REGULARIZATION"]
-    assert {each.unit.rpartition(" ")[2] for each in finding.evidence} <= {"user_emb", "item_emb"}
-    offer = finding.fixes[0]
-    assert offer.fix == "set-weight-decay" and offer.preferred
-    # 1,000 steps at lr 1e-2: exp(-3) of the first values is then left.
-    assert offer.parameters == {
-        "weight_decay": 0.3,
-        "measured_decay": 0.0,
-        "optimizer": "AdamW",
-    }
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"optimizer": "AdamW", "decay": 0.3},
-        {"optimizer": "Adam", "decay": 1e-4},
-        {"std": 0.1},
-    ],
-)
-def test_no_decay_is_asked_of_a_training_that_has_it_or_began_small(
-    tmp_path: Path, setting: dict[str, float]
-) -> None:
-    found = trained(tmp_path, told=False, **setting)  # type: ignore[arg-type]
-    assert "MISSING_REGULARIZATION" not in found
-
-
-def test_a_table_that_was_trained_before_has_no_random_start(tmp_path: Path) -> None:
-    model = Scores(1.0)
-    with torch.no_grad():
-        for table in (model.user_emb, model.item_emb):
-            # What a trained table looks like: a few directions hold most of it.
-            table.weight.mul_(torch.linspace(2.0, 0.02, DIM))
-    assert trained(tmp_path, told=False, model=model) == {}
 
 
 def test_a_held_out_loss_that_turns_asks_for_the_decay_that_remembers_as_far(
@@ -198,28 +73,6 @@ def test_a_loss_that_rises_again_asks_for_a_lower_rate(
 
 
 # Without a training.
-
-
-def figures(
-    loss: list[float] | None = None,
-    validation: list[float] | None = None,
-    optimizer: OptimizerFacts = ADAM,
-    ended: bool = True,
-) -> TrainingFigures:
-    def curve(name: str, values: list[float] | None) -> Curve | None:
-        if values is None:
-            return None
-        steps = np.arange(100, 100 * len(values) + 1, 100, dtype=np.float64)
-        return Curve(name, steps, np.array(values))
-
-    return TrainingFigures(
-        step=100 * len(loss or validation or [0]),
-        total_steps=None,
-        ended=ended,
-        optimizer=optimizer,
-        loss=curve("loss", loss),
-        validation=curve("validation_loss", validation),
-    )
 
 
 DESCENT = [math.exp(-t / 20) for t in range(20)]
@@ -366,45 +219,6 @@ def test_decay_is_counted_in_time_constants() -> None:
     assert weights == pytest.approx(math.exp(-3), rel=0.2)
 
 
-def carried(lr: float, steps: int) -> Finding:
-    """What is said of a table that carries its first values."""
-    adam = ADAM._replace(lr=lr, base_lr=lr)
-    share = StartShare(taken_back=0.5, error=0.01, left=0.4, rows=500)
-    seen = figures(optimizer=adam)._replace(
-        step=steps, starts=(TableStart("item_emb", share, adam),)
-    )
-    found = missing_regularization.examine(seen, Settings())
-    assert found is not None
-    return found
-
-
-def test_a_large_number_is_told_with_what_it_comes_to() -> None:
-    found = carried(1e-3, 1_920)
-    assert found.fixes[0].parameters["weight_decay"] == 2.0
-    assert "at 0.001 a step takes 0.2 % of each weight" in found.action
-    assert "AdamW's default of 0.01 would take 1.9 % in 1,920 steps" in found.action
-    assert found.expected_effect.startswith("2.1 % of the first values are left after 1,920 steps")
-
-
-def test_no_decay_is_proposed_that_would_hold_weights_below_what_tables_begin_with() -> None:
-    found = carried(1e-4, 2_000)
-    assert found.fixes[0].parameters["weight_decay"] == LARGEST
-    assert found.expected_effect.startswith("14 % of the first values are left after 2,000 steps")
-    # AdamW itself: pulled one way at every step, a weight comes to rest at 1 / decay.
-    weight = nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.AdamW([weight], lr=1e-2, weight_decay=LARGEST)
-    for _ in range(200):
-        weight.grad = torch.tensor([-3.0])
-        optimizer.step()
-    assert weight.item() == pytest.approx(1 / LARGEST, rel=0.01)
-
-
-def test_where_steps_are_too_small_for_any_decay_none_is_proposed() -> None:
-    found = carried(1e-5, 2_000)
-    assert [each.fix for each in found.fixes] == ["suppress"]
-    assert found.action.startswith("At a learning rate of 1e-5, 2,000 steps are too few for any")
-
-
 def test_late_trend_is_kendalls_test_and_sens_slope() -> None:
     values = np.random.default_rng(3).normal(0, 1, 32) - 0.4 * np.arange(32)
     found = late_trend(values[16:])
@@ -417,44 +231,6 @@ def test_late_trend_is_kendalls_test_and_sens_slope() -> None:
     orders = itertools.permutations(range(8))
     exact = np.mean([sum(np.sign(o[j] - o[i]) for i, j in pairs) <= score for o in orders])
     assert found.p_value == pytest.approx(float(exact))
-
-
-@pytest.mark.parametrize("back", [0.0, 0.3, 0.9])
-def test_start_share_is_the_squared_cosine_with_the_first_values(back: float) -> None:
-    g = torch.Generator().manual_seed(1)
-    start = torch.randn(200, 8, generator=g)
-    sample = StartSample(start.clone(), seed=0)
-    now = (1 - back) * start + 0.5 * torch.randn(200, 8, generator=g)
-    counts = np.arange(200) % 2
-    found = sample.read(now, counts)
-    assert found is not None and found.rows == 100
-    a, b = start[1::2].double().flatten(), now[1::2].double().flatten()
-    cosine = float((-a * (b - a)).sum() / (a.norm() * (b - a).norm()))
-    assert found.taken_back == pytest.approx(max(0.0, cosine) ** 2, abs=1e-6)
-    assert found.left == pytest.approx(float((a @ b) / (a.norm() * b.norm())) ** 2, abs=1e-6)
-    low, high = found.interval
-    assert low <= found.taken_back <= high and high - low < 0.2
-
-
-def test_start_share_says_nothing_where_it_cannot_know() -> None:
-    start = torch.randn(200, 8, generator=torch.Generator().manual_seed(1))
-    sample = StartSample(start.clone(), seed=0)
-    used = np.ones(200, dtype=np.int64)
-    assert sample.read(start, used) is None
-    assert sample.read(start * float("nan"), used) is None
-    assert sample.read(0.5 * start, used * 0) is None
-    zeros = StartSample(torch.zeros(200, 8), seed=0)
-    assert zeros.read(start, used) is None
-    whole = sample.read(torch.zeros(200, 8), used)
-    assert whole is None
-    one = StartSample(torch.randn(1, 8), seed=0)
-    assert one.read(torch.randn(1, 8), used[:1]) is None
-
-
-def test_a_large_table_keeps_a_bounded_sample_of_all_its_rows() -> None:
-    sample = StartSample(torch.zeros(300_000, 2), seed=0)
-    assert len(sample.rows) == 1024
-    assert int(sample.rows.max()) < 300_000 and int(sample.rows.max()) > 200_000
 
 
 def test_what_is_told_is_bounded_and_read_as_means() -> None:

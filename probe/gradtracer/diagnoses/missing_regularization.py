@@ -1,11 +1,13 @@
 """MISSING_REGULARIZATION: a model that decay would help, trained without any that counts.
 
-Two signs, the stronger first: a held-out metric that turns while training goes on
-(statistics/divergence.py), and tables whose training spends its way on taking back the random
-values that they began with (statistics/start_share.py).
+Three signs, the strongest first: a held-out metric that turns while training goes on
+(statistics/divergence.py), tables whose training spends its way on taking back the random values
+that they began with, and tables that still consist of them at the end (statistics/start_share.py).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
@@ -20,6 +22,7 @@ from gradtracer.diagnoses.weight_decay import (
 )
 from gradtracer.settings import Settings
 from gradtracer.statistics.divergence import Divergence, divergence
+from gradtracer.statistics.start_share import StartShare
 from gradtracer_schemas import Evidence, FixOffer
 
 _LEVEL = 0.01
@@ -31,7 +34,11 @@ _TO_A_TWENTIETH = 3.0
 
 def examine(figures: TrainingFigures, settings: Settings) -> Finding | None:
     """Raise for the first sign that holds, where decay is too weak to act within the run."""
-    return _turned(figures, settings) or _carries_its_start(figures, settings)
+    return (
+        _turned(figures, settings)
+        or _carries_its_start(figures, settings)
+        or _still_its_start(figures, settings)
+    )
 
 
 def _turned(figures: TrainingFigures, settings: Settings) -> Finding | None:
@@ -84,41 +91,104 @@ def _turn_evidence(turn: Divergence, settings: Settings, metric: str) -> Evidenc
 
 
 def _carries_its_start(figures: TrainingFigures, settings: Settings) -> Finding | None:
+    def confidence(share: StartShare) -> float:
+        if share.left < _LEFT:
+            return 0.0
+        return probability_above(share.taken_back, share.error, settings.start_share)
+
+    found = _sure(figures, confidence)
+    if not found:
+        return None
+    tables = [each for each, _ in found]
+    return _of_the_start(
+        figures,
+        found,
+        premise=(
+            f"{_of_tables(tables, lambda share: share.taken_back)} of the way that the rows in use "
+            "have gone leads from their random first values straight back towards zero, and those "
+            f"values still hold {_left(tables)} of their squared norm."
+        ),
+        implies=(
+            "The training spends its examples on unlearning noise, row by row; rows that are "
+            "rarely met keep it, and it ranks them at random."
+        ),
+        evidence=[_taken_back_evidence(each, settings) for each in tables],
+    )
+
+
+def _still_its_start(figures: TrainingFigures, settings: Settings) -> Finding | None:
+    """Raise at the end of a run for tables that are more of their first values than of the data.
+
+    Where a network or a norm lies between a table and the score, nothing pulls at the length of a
+    row, and little of the way leads towards zero. That some of it does must be for sure: what no
+    gradient takes back is in nobody's way. A table that has hardly moved is none that decay helps.
+    """
+
+    def confidence(share: StartShare) -> float:
+        moved = share.left <= 1 - _LEFT
+        wanted_away = probability_above(share.taken_back, share.error, 0.0) >= 1 - _LEVEL
+        if not (moved and wanted_away):
+            return 0.0
+        return probability_above(share.left, share.left_error, settings.start_left)
+
+    found = _sure(figures, confidence) if figures.ended else []
+    if not found:
+        return None
+    tables = [each for each, _ in found]
+    return _of_the_start(
+        figures,
+        found,
+        premise=(
+            "At the end of the run the random first values still hold "
+            f"{_of_tables(tables, lambda share: share.left)} of the squared norm of the rows in "
+            "use, though the training takes them back."
+        ),
+        implies=(
+            "More of these tables is noise than what was learned, and what reads them has to tell "
+            "the one from the other."
+        ),
+        evidence=[_left_evidence(each, settings) for each in tables],
+    )
+
+
+def _sure(
+    figures: TrainingFigures, confidence: Callable[[StartShare], float]
+) -> list[tuple[TableStart, float]]:
+    """Tables without decay that counts, of which the sign holds; the surest first."""
     steps = figures.horizon
     if steps is None:
-        return None
-    sure = [(each, _confidence(each, settings)) for each in figures.starts]
+        return []
+    sure = [(each, confidence(each.share)) for each in figures.starts]
     found = [
         (each, confidence)
         for each, confidence in sure
-        if confidence >= 0.95
-        and each.share.left >= _LEFT
-        and not acts_within(each.optimizer, steps)
+        if confidence >= 0.95 and not acts_within(each.optimizer, steps)
     ]
-    if not found:
-        return None
-    found.sort(key=lambda item: -item[1])
+    return sorted(found, key=lambda item: -item[1])
+
+
+def _of_the_start(
+    figures: TrainingFigures,
+    found: list[tuple[TableStart, float]],
+    *,
+    premise: str,
+    implies: str,
+    evidence: list[Evidence],
+) -> Finding:
     first, confidence = found[0]
+    steps = figures.horizon or figures.step
     decay = decay_over(first.optimizer, steps, _TO_A_TWENTIETH)
     remedy, effect, fixes = _against_the_start(first.optimizer, decay, steps)
     return Finding(
         type="MISSING_REGULARIZATION",
         severity="warning",
         confidence=confidence,
-        premise=(
-            f"{_of_tables([each for each, _ in found])} of the way that the rows in use have gone "
-            "leads from their random first values straight back towards zero, and those values "
-            f"still hold {_left([each for each, _ in found])} of their squared norm. "
-            f"{_decays(first.optimizer)}"
-        ),
-        implies=(
-            "The training spends its examples on unlearning noise, row by row; rows that are "
-            "rarely met keep it, and it ranks them at random."
-        ),
+        premise=f"{premise} {_decays(first.optimizer)}",
+        implies=implies,
         action=remedy,
         expected_effect=effect,
         risk=_RISK,
-        evidence=[_start_evidence(each, settings) for each, _ in found],
+        evidence=evidence,
         fixes=[*fixes, suppress()],
     )
 
@@ -145,12 +215,7 @@ def _against_the_start(
     )
 
 
-def _confidence(each: TableStart, settings: Settings) -> float:
-    share = each.share
-    return probability_above(share.taken_back, share.error, settings.start_share)
-
-
-def _start_evidence(each: TableStart, settings: Settings) -> Evidence:
+def _taken_back_evidence(each: TableStart, settings: Settings) -> Evidence:
     return Evidence(
         statistic="start_taken_back",
         value=each.share.taken_back,
@@ -163,8 +228,21 @@ def _start_evidence(each: TableStart, settings: Settings) -> Evidence:
     )
 
 
-def _of_tables(found: list[TableStart]) -> str:
-    told = [f"{each.share.taken_back:.0%} ({each.layer})" for each in found[:4]]
+def _left_evidence(each: TableStart, settings: Settings) -> Evidence:
+    return Evidence(
+        statistic="start_left",
+        value=each.share.left,
+        threshold=settings.start_left,
+        comparison="above",
+        n=each.share.rows,
+        unit=f"of the squared norm of {each.layer}",
+        interval=each.share.left_interval,
+        test="squared cosine of values and first values, delete-a-group jackknife over rows",
+    )
+
+
+def _of_tables(found: list[TableStart], of: Callable[[StartShare], float]) -> str:
+    told = [f"{of(each.share):.0%} ({each.layer})" for each in found[:4]]
     return " and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else told[0]
 
 

@@ -28,14 +28,20 @@ class StartShare(NamedTuple):
     """Its delete-a-group jackknife error."""
     left: float
     """Share of their squared norm that the first values still hold."""
+    left_error: float
+    """Its delete-a-group jackknife error."""
     rows: int
     """Rows in the sample that were looked up."""
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of `taken_back`, Student t with 9 degrees of freedom."""
-        reach = _T_975 * self.error
-        return max(0.0, self.taken_back - reach), min(1.0, self.taken_back + reach)
+        return _interval(self.taken_back, self.error)
+
+    @property
+    def left_interval(self) -> tuple[float, float]:
+        """95 % interval of `left`, in the same way."""
+        return _interval(self.left, self.left_error)
 
 
 class StartSample:
@@ -89,12 +95,22 @@ class StartSample:
             return None
         # Rows are drawn in no order of use, so every tenth is a group.
         parts = np.stack([each[:, group::_GROUPS].sum(1) for group in range(_GROUPS)])
-        without = np.array([_taken_back(whole - part) for part in parts])
-        error = float(np.sqrt((_GROUPS - 1) / _GROUPS * np.square(without - without.mean()).sum()))
-        kept = (whole[1] + whole[0]) ** 2 / (whole[1] * whole[3])
-        return StartShare(_taken_back(whole), error, float(kept), int(used.size))
+        without = np.array([(_taken_back(whole - part), _left(whole - part)) for part in parts])
+        spread = np.square(without - without.mean(0)).sum(0)
+        error, left_error = np.sqrt((_GROUPS - 1) / _GROUPS * spread).tolist()
+        return StartShare(_taken_back(whole), error, _left(whole), left_error, int(used.size))
+
+
+def _interval(share: float, error: float) -> tuple[float, float]:
+    reach = _T_975 * error
+    return max(0.0, share - reach), min(1.0, share + reach)
 
 
 def _taken_back(sums: NDArray[np.float64]) -> float:
     along, start, moved, _ = sums
     return float(along**2 / (start * moved)) if along < 0 and start > 0 and moved > 0 else 0.0
+
+
+def _left(sums: NDArray[np.float64]) -> float:
+    along, start, _, now = sums
+    return float((start + along) ** 2 / (start * now)) if start > 0 and now > 0 else 0.0

@@ -47,8 +47,10 @@ TRAINING_RULES = (
         looks_for=(
             "A held-out metric that turns while the training loss goes on falling. Or tables whose "
             "rows spend more than a quarter of the squared way that they go on taking back the "
-            "random values they began with, of which a part is left at the end. In both cases "
-            "without weight decay that would act within the run."
+            "random values they began with, of which a part is left at the end. Or, when a run has "
+            "ended, tables of whose squared norm those values still hold more than half, though "
+            "the training takes some of them back for sure. In all cases without weight decay that "
+            "would act within the run."
         ),
         matters=(
             "Rows that are rarely met keep their random first values, and the model ranks them at "
@@ -64,8 +66,10 @@ TRAINING_RULES = (
         silent_when=(
             "The number of steps is not known while the run goes on (pass `total_steps`; it is "
             "known at the end); the tables began with values that are not random, as trained ones "
-            "do; the optimizer has weight decay that acts within the run; or a table's rows do not "
-            "go towards zero, however much of their first values they keep."
+            "do; the optimizer has weight decay that acts within the run; a table's rows do not go "
+            "towards zero at all, however much of their first values they keep, as where a network "
+            "reads random codes as well as others; or the table has hardly moved. It does not see "
+            "a decay that a table needs which began with small values."
         ),
         source=(
             "Squared cosine of the movement with the first values, by a delete-a-group jackknife "
