@@ -58,6 +58,9 @@ class Setting:
 CASES: dict[str, Setting] = {
     "as it should be": Setting(),
     "PyTorch's start, Adam": Setting("Adam", 1e-2, 0.0, std=1.0),
+    "start of 1, rate / 3": Setting("Adam", 3e-3, 0.0, std=1.0),
+    "start of 1, rate / 10": Setting("Adam", 1e-3, 0.0, std=1.0),
+    "start of 1, SGD": Setting("SGD", 0.1, 0.0, std=1.0),
     "no decay": Setting("Adam", decay=0.0),
     "a tenth of the epochs": Setting(epochs=2),
     "a third of the epochs": Setting(epochs=7),
