@@ -142,9 +142,10 @@ class TableObserver:
         self._take(size, follows)
         self._last, self._pending = pending, []
         if follows and grad is not None:
-            with torch.no_grad():
-                given = pending[0] if len(pending) == 1 else None
-                self._follow(weight, grad, self._recent.latest, given)
+            # With `create_graph` it is part of a graph. Cheaper than a context at every step.
+            grad = grad.detach() if grad.requires_grad else grad
+            given = pending[0] if len(pending) == 1 else None
+            self._follow(weight, grad, self._recent.latest, given)
 
     def _take(self, size: int, follows: bool) -> None:
         """Put the look-ups of a step among the recent ones."""
@@ -210,7 +211,8 @@ class TableObserver:
             # A sparse gradient moves its own rows only: then there is no drift to look for.
             # In a replica they may be other ranks' examples that a row moves for.
             shared = place_among_ranks().world_size > 1
-            self.movement.before(weight, ids, None if grad.is_sparse else grad, shared=shared)
+            dense = None if grad.is_sparse else grad
+            self.movement.before(weight.detach(), ids, dense, shared=shared)
             self.waits = True
         self.tracked_steps += 1
 

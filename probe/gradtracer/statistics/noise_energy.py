@@ -211,11 +211,10 @@ class NoiseEnergy:
         rows = repeated_rows(stands, loses, bounds)
         rows.average(recorded, whole=whole)
         # What stands for a row goes first; the row's others are computed in vain and overwritten.
-        first, share = places.clone(), ones.clone()
-        exposure, column = rows.head, torch.from_numpy(rows.winner)
-        first[column] = torch.from_numpy(rows.place[exposure])
-        share[column] = 1.0 / torch.from_numpy(rows.examples[exposure])
-        new = self._expose(words, recorded, first, share)
+        first, share = places.numpy().copy(), ones.numpy().copy()
+        first[rows.winner] = rows.place[rows.head]
+        share[rows.winner] = 1.0 / rows.examples[rows.head]
+        new = self._expose(words, recorded, torch.from_numpy(first), torch.from_numpy(share))
         for turn in range(1, int(rows.length.max())):
             some = rows.length > turn
             exposure, column = rows.head[some] + turn, torch.from_numpy(rows.winner[some])

@@ -273,6 +273,23 @@ def test_bursts_are_whole_and_take_their_share_of_every_long_prefix(
         assert sum(followed[:prefix]) >= prefix / interval - longest
 
 
+def test_a_gradient_that_is_part_of_a_graph_is_followed_and_left_alone() -> None:
+    loop = Loop(nn.Embedding(50, 4))
+    weight = loop.layer.weight
+    for ids in ids_of(50, 9, 20):
+        loop.observer.look_up(ids, trains=True)
+        out = loop.layer(ids).pow(3).sum()
+        (grad,) = torch.autograd.grad(out, weight, create_graph=True)
+        loop.observer.before_step(weight, grad)
+        loop.observer.after_step(weight)
+        assert grad.requires_grad
+    loop.observer.count_pending()
+    assert loop.observer.tracked_steps == 20
+    assert not loop.observer.noise.state.requires_grad
+    assert not loop.observer.movement.sums.requires_grad
+    assert bool((loop.observer.noise.energy > 0).any())
+
+
 def test_a_pause_passes_without_a_gradient_to_look_at() -> None:
     loop = Loop(nn.Embedding(50, 4, sparse=True), interval=2)
     followed: list[bool] = []
