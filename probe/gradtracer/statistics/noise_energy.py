@@ -33,6 +33,8 @@ _DIRECTIONS = 16
 _WORDS = 3
 _LARGEST = 1e36
 """Squared gradients above it do not count as finite: a few of them would overflow."""
+_KEPT = 65_536
+"""Look-ups up to which the arrays of a settling are kept: 68 bytes each, 4 MiB at most."""
 
 
 class NoiseEnergy:
@@ -64,8 +66,11 @@ class NoiseEnergy:
         self.state = _zeros(rows * _WORDS, device)
         self._clock = ExposureClock(self._blocks, device)
         self._word = torch.arange(_WORDS, device=device).unsqueeze(1)
-        self._places = torch.zeros(0, dtype=torch.int64, device=device)
-        self._ones = torch.zeros(0, device=device)
+        # Kept: the largest arrays of a settling, made anew, leave holes in the allocator's heap.
+        empty = torch.zeros(0, dtype=torch.int64, device=device)
+        self._at, self._words = StepBuffer(empty), StepBuffer(empty)
+        self._stands = StepBuffer(empty)
+        self._make_room(0)
         # Four bfloat16 are one word: gradients of 1e-6 do not underflow, three digits are enough.
         self._recorded = StepBuffer(
             torch.zeros(0, self._blocks * _BLOCK, dtype=torch.bfloat16, device=device)
@@ -176,22 +181,33 @@ class NoiseEnergy:
     ) -> None:
         size = ids.numel()
         if self._places.numel() < size:
-            self._places = torch.arange(size, device=ids.device)
-            self._ones = torch.ones(size, device=ids.device)
+            self._make_room(size)
         places, ones = self._places[:size], self._ones[:size]
-        at = (ids * _WORDS + self._word).view(-1)
-        words = self.state.index_select(0, at).view(_WORDS, size)
+        at, words = self._at.part(0, _WORDS * size), self._words.part(0, _WORDS * size)
+        torch.add(ids * _WORDS, self._word, out=at.view(_WORDS, size))
+        words = torch.index_select(self.state, 0, at, out=words).view(_WORDS, size)
         # The sketches, which nobody else reads, say for a moment who stands for each row. Which of
         # a row's occurrences does is left to the device.
         sketches = at[size : 2 * size]
         self.state.scatter_(0, sketches, places)
-        winner = self.state.gather(0, sketches)
+        winner = torch.gather(self.state, 0, sketches, out=self._stands.part(0, size))
         if self._may_ask:
             new = self._expose_in_turn(words, recorded, winner, bounds, whole)
         else:
             means, share = _means_everywhere(recorded, winner, ones, whole)
             new = self._expose(words, means, places, share)
         self.state.scatter_(0, at, new.view(-1))
+        if size > _KEPT:
+            self._make_room(0)
+
+    def _make_room(self, size: int) -> None:
+        """For as many look-ups at once."""
+        device = self.state.device
+        self._places = torch.arange(size, device=device)
+        self._ones = torch.ones(size, device=device)
+        self._at.resize(_WORDS * size)
+        self._words.resize(_WORDS * size)
+        self._stands.resize(size)
 
     def _expose_in_turn(
         self,

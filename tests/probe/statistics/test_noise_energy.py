@@ -303,6 +303,17 @@ def test_state_is_24_bytes_a_row() -> None:
     assert noise.state.nbytes == 24_000
 
 
+def test_arrays_are_kept_from_round_to_round_and_those_of_a_huge_batch_are_not() -> None:
+    noise = NoiseEnergy(100, 8, CPU, 0)
+    g = torch.Generator().manual_seed(0)
+    sizes = list[int]()
+    for size in (500, 300, 500, 70_000, 500):
+        take_in(noise, torch.arange(size) % 100, torch.randn(100, 8, generator=g))
+        sizes.append(noise._stands.size)
+    assert sizes == [500, 500, 500, 0, 500]
+    assert noise.exposures.tolist() == [5] * 100
+
+
 def test_views_are_of_the_state_and_no_copies() -> None:
     noise = NoiseEnergy(3, 4, CPU, 0)
     for view in (noise.energy, noise.noise, noise.agreement):
