@@ -59,7 +59,7 @@ def test_a_table_that_was_trained_before_has_no_random_start(tmp_path: Path) -> 
 def carried(lr: float, steps: int) -> Finding:
     """What is said of a table that carries its first values."""
     adam = ADAM._replace(lr=lr, base_lr=lr)
-    share = StartShare(taken_back=0.5, error=0.01, left=0.4, left_error=0.01, rows=500)
+    share = StartShare(taken_back=0.5, error=0.01, left=0.4, left_error=0.01, rows=500, start=1.0)
     seen = figures(optimizer=adam)._replace(
         step=steps, starts=(TableStart("item_emb", share, adam),)
     )
@@ -68,7 +68,7 @@ def carried(lr: float, steps: int) -> Finding:
     return found
 
 
-STILL = StartShare(taken_back=0.04, error=0.003, left=0.6, left_error=0.01, rows=500)
+STILL = StartShare(taken_back=0.04, error=0.003, left=0.6, left_error=0.01, rows=500, start=1.0)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,17 @@ def test_a_table_that_is_still_its_start_asks_for_decay_if_that_is_taken_back(
         assert found.evidence[0].interval == pytest.approx((0.6 - 0.02262, 0.6 + 0.02262))
         assert found.fixes[0].parameters["weight_decay"] == 0.3
         assert "still hold 60% (item_emb) of the squared norm" in found.premise
+
+
+@pytest.mark.parametrize(("start", "advised"), [(1.0, "std=0.1"), (0.1, "std=0.01")])
+def test_smaller_first_values_are_a_tenth_of_those_that_there_were(
+    start: float, advised: str
+) -> None:
+    table = TableStart("item_emb", STILL._replace(start=start), ADAM)
+    seen = figures(optimizer=ADAM, ended=True)._replace(step=1_000, starts=(table,))
+    found = missing_regularization.examine(seen, Settings())
+    assert found is not None
+    assert f"nn.init.normal_(table.weight, {advised})." in found.action
 
 
 class Normalised(Scores):

@@ -178,7 +178,8 @@ def _of_the_start(
     first, confidence = found[0]
     steps = figures.horizon or figures.step
     decay = decay_over(first.optimizer, steps, _TO_A_TWENTIETH)
-    remedy, effect, fixes = _against_the_start(first.optimizer, decay, steps)
+    start = max(each.share.start for each, _ in found)
+    remedy, effect, fixes = _against_the_start(first.optimizer, decay, steps, start)
     return Finding(
         type="MISSING_REGULARIZATION",
         severity="warning",
@@ -194,10 +195,11 @@ def _of_the_start(
 
 
 def _against_the_start(
-    optimizer: OptimizerFacts, decay: float, steps: int
+    optimizer: OptimizerFacts, decay: float, steps: int, start: float
 ) -> tuple[str, str, list[FixOffer]]:
     """What to do, what it brings, and the edits of it; with small steps decay is none of them."""
-    smaller = "begin with smaller ones: nn.init.normal_(table.weight, std=0.1)."
+    # A tenth leaves a hundredth of their squared norm.
+    smaller = f"begin with smaller ones: nn.init.normal_(table.weight, std={start / 10:.1g})."
     if not acts_within(optimizer._replace(coupled=False, weight_decay=decay), steps):
         return (
             f"At a learning rate of {written(optimizer.base_lr)}, {steps:,} steps are too few for "

@@ -32,6 +32,8 @@ class StartShare(NamedTuple):
     """Its delete-a-group jackknife error."""
     rows: int
     """Rows in the sample that were looked up."""
+    start: float
+    """Root mean square of their first values."""
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -98,7 +100,14 @@ class StartSample:
         without = np.array([(_taken_back(whole - part), _left(whole - part)) for part in parts])
         spread = np.square(without - without.mean(0)).sum(0)
         error, left_error = np.sqrt((_GROUPS - 1) / _GROUPS * spread).tolist()
-        return StartShare(_taken_back(whole), error, _left(whole), left_error, int(used.size))
+        return StartShare(
+            _taken_back(whole),
+            error,
+            _left(whole),
+            left_error,
+            rows=int(used.size),
+            start=float(np.sqrt(whole[1] / a.numel())),
+        )
 
 
 def _interval(share: float, error: float) -> tuple[float, float]:

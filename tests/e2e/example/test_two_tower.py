@@ -48,4 +48,6 @@ def test_a_user_tower_at_a_thousandth_of_the_rate_is_named_on_its_line(tmp_path:
 
 def test_as_it_is_nothing_is_said_of_its_layers_or_towers(tmp_path: Path):
     raised = [e.body for e in events_of(tmp_path) if isinstance(e, DiagnosisRaisedEvent)]
-    assert {d.type for d in raised} <= {"DEAD_EMBEDDINGS", "POPULARITY_BIAS", "ZOMBIE_EMBEDDINGS"}
+    # One epoch leaves its tables most of their first values; a decay is worth a quarter there.
+    of_tables = {"DEAD_EMBEDDINGS", "MISSING_REGULARIZATION", "POPULARITY_BIAS"}
+    assert {d.type for d in raised} <= of_tables | {"ZOMBIE_EMBEDDINGS"}

@@ -352,7 +352,8 @@ def test_a_setting_that_does_not_fit_is_said_before_the_script_starts(launch):
     files = {"train.py": "print('ran')", "pyproject.toml": "[tool.gradtracer]\nseeed = 1\n"}
     done = launch(*RUNNER, "train.py", files=files)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "unknown setting 'seeed'; the nearest valid one is 'seed'" in done.stderr
+    assert "unknown setting 'seeed' ([tool.gradtracer] in pyproject.toml)" in done.stderr
+    assert "the nearest valid one is 'seed'" in done.stderr
 
 
 def test_running_a_script_loads_only_what_it_loads(launch):

@@ -39,7 +39,7 @@ async def test_a_report_has_the_card_the_way_of_each_figure_the_tests_and_the_pl
 ) -> None:
     before = project.start()
     before.watch_layers()
-    before.observe("item_emb", effective_rank=60)
+    before.observe("item_emb", step=300, effective_rank=60)
     before.end()
     run = project.start()
     run.watch_layers()
