@@ -63,8 +63,8 @@ def test_an_interval_cut_off_at_one_does_not_feign_precision(
 def test_the_sparse_form_is_offered_under_an_optimizer_that_has_one(
     make_figures: MakeFigures,
 ) -> None:
-    def offers(name: str, decay: float) -> list[tuple[str, bool]]:
-        facts = OptimizerFacts(name, 0.01, decay, coupled=True, base_lr=0.01)
+    def offers(name: str, decay: float, *, coupled: bool = True) -> list[tuple[str, bool]]:
+        facts = OptimizerFacts(name, 0.01, decay, coupled=coupled, base_lr=0.01)
         finding = examine(make_figures(drift=drift(0.9, 200), optimizer=facts), Settings())
         assert finding is not None
         return [(offer.fix, offer.preferred) for offer in finding.fixes]
@@ -75,4 +75,6 @@ def test_the_sparse_form_is_offered_under_an_optimizer_that_has_one(
         ("sparse-gradients", False),
         ("suppress", False),
     ]
+    # What MISSING_REGULARIZATION has set is not taken back.
+    assert offers("AdamW", 0.1, coupled=False) == [("sparse-gradients", False), ("suppress", False)]
     assert offers("RMSprop", 0.0) == [("suppress", False)]
