@@ -41,8 +41,6 @@ from recommenders import TUNED, Setting, Task
 
 FLOOR = 0.995
 FLOOR_ROW = "ours at the floor"
-FILE_OVERHEAD = 4000
-"""Bytes that a file has beside its numbers, at most, for these models with tables in tiers."""
 FORETOLD = 48
 """Candidates, evenly over the ranks of predicted damage, that are measured to compare."""
 EMPTY = Recipe(model="", layers={})
@@ -124,9 +122,7 @@ def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> di
     note(FLOOR_ROW, simulated(model, recipe), saved_bytes(model, recipe))
     finished: dict[int, tuple[nn.Module, int]] = {}
     for row, most in (("ours within INT4's bytes", int4), ("ours at 8x", full // 8)):
-        # a file has some hundred bytes for each tensor beside the numbers
-        within = generator.within(most - FILE_OVERHEAD)
-        size = saved_bytes(model, within)
+        within, size = _within(generator, model, most)
         note(row, simulated(model, within), size)
         if not finishes:
             continue
@@ -148,6 +144,21 @@ def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> di
         "rows": rows,
         **_foretold(generator, model, task, before),
     }
+
+
+def _within(generator: RecipeGenerator, model: nn.Module, most: int) -> tuple[Recipe, int]:
+    """The recipe whose file has at most so many bytes, and how many it has.
+
+    Beside its numbers a file has some hundred bytes for each tensor, and tiers make tensors: what
+    a file has too many of is asked for less, until it fits.
+    """
+    asked = most
+    while True:
+        recipe = generator.within(asked)
+        size = saved_bytes(model, recipe)
+        if size <= most or asked <= 0:
+            return recipe, size
+        asked -= size - most
 
 
 def _finished(
