@@ -8,7 +8,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import ConsoleMessage, Frame, FrameLocator, Locator, Page, expect
+from playwright.sync_api import (
+    ConsoleMessage,
+    Frame,
+    FrameLocator,
+    Locator,
+    Page,
+    TimeoutError,
+    expect,
+)
 
 from patience import PATIENCE
 
@@ -64,10 +72,17 @@ class Workbench:
 
     def command(self, title: str) -> None:
         """Run a command by its title."""
-        self.page.keyboard.press("F1")
         box = self.page.locator(".quick-input-widget input")
-        box.fill(f">{title}")
         row = self.page.locator(".quick-input-list .monaco-list-row", has_text=title).first
+        # A palette lists what was known when it opened: an extension's commands may come later.
+        for _ in range(20):
+            self.page.keyboard.press("F1")
+            box.fill(f">{title}")
+            try:
+                row.wait_for(timeout=5_000)
+                break
+            except TimeoutError:
+                self.page.keyboard.press("Escape")
         row.wait_for()
         self.page.keyboard.press("Enter")
         row.wait_for(state="hidden")
