@@ -3,9 +3,8 @@
 `recipe_file.py` and `row_set.py` read and write the recipe; the types are in `gradtracer_schemas`.
 `recipe_generator.py` finds one: `sensitivity.py` predicts, `candidates.py` lists what can be done,
 `smooth_ranking.py` is a loss to predict by, `shortlist.py` measures, `solver.py` decides,
-`quality.py` says how sure it is. `structure.py`
-changes shapes, `row_format.py` and `packed_table.py` store, `finishing.py` and `distilling.py`
-train on.
+`quality.py` says how sure it is. `structure.py` changes shapes, `row_format.py` and
+`packed_table.py` store, `finishing.py` and `distilling.py` train on.
 """
 
 from __future__ import annotations

@@ -48,8 +48,10 @@ def _shapes(entry: LayerRecipe) -> list[str]:
 def _storage(entry: LayerRecipe) -> list[str]:
     parts: list[str] = []
     for tier in entry.tiers:
-        rows, share = f"{tier.rows.count:,} rows", tier.share_of_look_ups
-        of_these = "of largest gradients" if share is None else f"with {share:.0%} of the look-ups"
-        parts.append(f"{rows} {of_these.replace('%', ' %')} in {tier.quantization}")
+        share = tier.share_of_look_ups
+        which = "of largest gradients"
+        if share is not None:
+            which = f"with {100 * share:.0f} % of the look-ups"
+        parts.append(f"{tier.rows.count:,} rows {which} in {tier.quantization}")
     parts.append(f"the others in {entry.quantization}" if parts else entry.quantization)
     return parts
