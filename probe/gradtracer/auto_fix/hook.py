@@ -54,9 +54,11 @@ class Levels(NamedTuple):
     """Rows to scale, on the table's device."""
 
     taken: torch.Tensor
-    """`[N, 1]` uint8: 255 x what is taken from each row's update, 0 where it is left alone."""
+    """`[N]` uint8: 255 x what is taken from each row's update, 0 where it is left alone."""
     rows: torch.Tensor
     """`[R]` int64: rows above 0."""
+    most: bool
+    """Whether they are more than half."""
 
 
 class _Before(NamedTuple):
@@ -64,6 +66,7 @@ class _Before(NamedTuple):
     """`[R]` int64, maybe with repetitions; None: all of them."""
     weight: torch.Tensor
     taken: torch.Tensor
+    """`[R, 1]` uint8."""
 
 
 class RowScaler:
@@ -98,7 +101,9 @@ class RowScaler:
         """
         taken = UNTOUCHED - levels
         rows = taken.nonzero().flatten()
-        return Levels(taken.unsqueeze(1).to(device), rows.to(device)) if rows.numel() else None
+        if not rows.numel():
+            return None
+        return Levels(taken.to(device), rows.to(device), 2 * rows.numel() > taken.numel())
 
     def use(self, levels: Levels | None) -> None:
         """Scale by what is `prepared` from the next step on; from any thread."""
@@ -108,26 +113,25 @@ class RowScaler:
         """The optimizer is about to step on `weight`."""
         levels, grad = self._levels, weight.grad
         self._before = self._shared = None
-        if levels is None or grad is None or levels.taken.shape[0] != weight.shape[0]:
+        if levels is None or grad is None or levels.taken.numel() != weight.size(0):
             return
         if scales == "gradient":
             weight.grad, self._shared = _scaled(grad, levels), grad
             return
         # Detached, so that nothing below is recorded.
         weight, sparse = weight.detach(), grad.is_sparse
-        most = 2 * levels.rows.numel() > weight.shape[0]
-        if most and not sparse:
+        if levels.most and not sparse:
             # One pass over the table is quicker than half of its rows one by one.
-            self._before = _Before(None, weight.clone(), levels.taken)
+            self._before = _Before(None, weight.clone(), levels.taken.unsqueeze(1))
             return
         rows = grad._indices()[0] if sparse else levels.rows
         taken = levels.taken.index_select(0, rows)
-        if sparse and not most and rows.device.type == "cpu":
+        if sparse and not levels.most and rows.is_cpu:
             # Where most of them act, to find them takes longer than to copy the rest as it is.
-            acts = taken.view(-1).nonzero().view(-1)
+            acts = taken.nonzero().view(-1)
             rows, taken = rows.index_select(0, acts), taken.index_select(0, acts)
         if rows.numel():
-            self._before = _Before(rows, weight.index_select(0, rows), taken)
+            self._before = _Before(rows, weight.index_select(0, rows), taken.unsqueeze(1))
 
     def after_step(self, weight: torch.Tensor) -> None:
         """The optimizer has stepped."""
@@ -157,11 +161,13 @@ def _scaled(grad: torch.Tensor, levels: Levels) -> torch.Tensor:
     """A gradient of its own with the chosen rows scaled."""
     if grad.is_sparse:
         rows = grad._indices()
-        values = grad._values() * _factors(levels.taken.index_select(0, rows[0]), grad.dtype)
+        taken = levels.taken.index_select(0, rows[0]).unsqueeze(1)
+        values = grad._values() * _factors(taken, grad.dtype)
         return torch.sparse_coo_tensor(
             rows, values, grad.shape, is_coalesced=grad.is_coalesced(), check_invariants=False
         )
     scaled = grad.clone()
     chosen = grad.index_select(0, levels.rows)
-    chosen.mul_(_factors(levels.taken.index_select(0, levels.rows), grad.dtype))
+    taken = levels.taken.index_select(0, levels.rows).unsqueeze(1)
+    chosen.mul_(_factors(taken, grad.dtype))
     return scaled.index_copy_(0, levels.rows, chosen)
