@@ -1,20 +1,19 @@
 """What it costs to observe boosted trees, and to read 5,000 of them; the original beside it.
 
-    python tests/bench/bench_trees.py [--rounds 500] [--repeats 2] [--original SITE_PACKAGES]
+    python tests/bench/bench_trees.py [--rounds 500] [--repeats 2] [--no-original]
         [--only overhead|flatness|post-hoc] [--libraries catboost]
 
-Process CPU time of whole trainings on one thread, watched and alone by turns. `--original` names
-the site-packages of an environment of its own that holds gradtracer 0.9.0: its import name is ours.
+Process CPU time of whole trainings on one thread, watched and alone by turns. The original runs in
+an environment of its own (`original.py`), as its import name is ours.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -26,6 +25,8 @@ import catboost
 import lightgbm
 import numpy as np
 import xgboost
+from original import OURS, OriginalMissing, ask, original_python
+from xgboost.callback import TrainingCallback
 
 import gradtracer
 from gradtracer.analyzers.trees import TreeDynamicsTracker
@@ -35,54 +36,7 @@ warnings.filterwarnings("ignore")
 logging.getLogger("gradtracer").setLevel(logging.ERROR)
 LIBRARIES = ("xgboost", "lightgbm", "catboost")
 
-ORIGINAL = """
-import sys, time, statistics
-sys.path.insert(0, sys.argv[1])
-from gradtracer.analyzers.trees import TreeTracker
-library, path = sys.argv[2:4]
-if library == "xgboost":
-    import xgboost
-    model = xgboost.Booster(model_file=path)
-elif library == "lightgbm":
-    import lightgbm
-    model = lightgbm.Booster(model_file=path)
-else:
-    import catboost
-    model = catboost.CatBoostRegressor()
-    model.load_model(path)
-assert "site-packages" in TreeTracker.analyze.__code__.co_filename
-began = time.process_time()
-TreeTracker(model).analyze()
-print(time.process_time() - began)
-"""
-
-TRAINS = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from gradtracer.analyzers.boosting import BoostingTracker
-library, path, rounds = sys.argv[2], sys.argv[3], int(sys.argv[4])
-held = np.load(path)
-x, y, n = held["x"], held["y"], len(held["y"]) * 4 // 5
-def train(callbacks):
-    began = time.process_time()
-    if library == "xgboost":
-        import xgboost
-        d, v = xgboost.DMatrix(x[:n], y[:n]), xgboost.DMatrix(x[n:], y[n:])
-        xgboost.train({"max_depth": 6, "nthread": 1}, d, rounds, evals=[(d, "train"), (v, "valid")],
-            verbose_eval=False, callbacks=callbacks)
-    else:
-        import lightgbm
-        d = lightgbm.Dataset(x[:n], y[:n])
-        lightgbm.train({"num_leaves": 63, "max_depth": 6, "num_threads": 1, "verbose": -1}, d,
-            rounds, valid_sets=[d, d.create_valid(x[n:], y[n:])], callbacks=callbacks)
-    return time.process_time() - began
-tracker = BoostingTracker()
-made = tracker.as_xgb_callback if library == "xgboost" else tracker.as_lgb_callback
-train([])
-alone = train([])
-print(train([made()]) / alone - 1)
-"""
+SIDE = Path(__file__).with_name("side_trees.py")
 
 
 def data(n: int, features: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,10 +104,10 @@ def finish() -> None:
         run.finish()
 
 
-class Empty(xgboost.callback.TrainingCallback):
+class Empty(TrainingCallback):
     """A callback that does nothing: what a library asks for having any."""
 
-    def after_iteration(self, *told: Any) -> bool:
+    def after_iteration(self, *told: Any) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
         # CatBoost goes on where it is answered True, XGBoost stops there.
         return len(told) == 1
 
@@ -161,7 +115,7 @@ class Empty(xgboost.callback.TrainingCallback):
         pass
 
 
-def overhead(args: argparse.Namespace) -> None:
+def overhead(args: argparse.Namespace, python: Path | None) -> None:
     x, y = data(args.examples, 50)
     held = Path(tempfile.mkdtemp()) / "data.npz"
     np.savez(held, x=x, y=y)
@@ -176,10 +130,9 @@ def overhead(args: argparse.Namespace) -> None:
             ratios.append(spent(lambda: (train(callback()), finish())) / alone[-1] - 1)  # noqa: B023
             empty.append(spent(lambda: train(Empty())) / alone[-1] - 1)  # noqa: B023
             ours.append(share_of_ours(library, train))
-        original = "-"
-        if args.original and library != "catboost":
-            original = run(TRAINS, args.original, library, str(held), str(args.rounds))
-            original = f"{float(original):+.1%}" if original != "failed" else original
+        # CatBoost is told nothing of by the original while it trains.
+        found = side(None if library == "catboost" else python, "train", library, held, args.rounds)
+        original = f"{found['share']:+.1%}" if found else "-"
         told = " ".join(f"{ratio:+.1%}" for ratio in ratios)
         print(
             f"{library:10} {statistics.median(alone):>6.1f} s {statistics.median(ratios):>+8.1%} "
@@ -227,7 +180,7 @@ class Around:
         return answer
 
 
-class AroundXGBoost(Around, xgboost.callback.TrainingCallback):
+class AroundXGBoost(Around, TrainingCallback):  # pyright: ignore[reportIncompatibleMethodOverride]
     """The same for XGBoost, which tells of the beginning and the end too."""
 
     def before_training(self, model: Any) -> Any:
@@ -315,55 +268,73 @@ def flatness(examples: int, libraries: list[str]) -> None:
         print(f"{library:10} {'share':>10}   {told}", flush=True)
 
 
-def post_hoc(original: str | None, libraries: list[str]) -> None:
+def post_hoc(repeats: int, libraries: list[str], python: Path | None) -> None:
     x, y = data(4_000, 20)
     folder = Path(tempfile.mkdtemp())
-    print("\nreading and judging 5,000 trees of depth 6, CPU seconds")
-    print(f"{'':10} {'ours':>7} {'original':>9} {'ratio':>7}")
+    print("\nreading and judging 5,000 trees of depth 6, CPU seconds: after the training with its")
+    print(
+        "metrics, and, as the original, the first model of a process, from a file; medians by turns"
+    )
+    print(f"{'':10} {'trained':>8} {'first':>7} {'original':>9} {'ratio':>7}")
     for library in libraries:
         # So slow that the last trees have as much to do, and as many leaves, as the first.
         model = trainer(library, x, y, 5_000, rate=0.003)()
-        began = time.process_time()
-        tracker = TreeDynamicsTracker(model)
-        tracker.extract_dynamics()
-        tracker.findings()
-        ours = time.process_time() - began
+        trained = spent(lambda: judge(model))  # noqa: B023
         path = folder / f"{library}{'.cbm' if library == 'catboost' else '.ubj'}"
         model.save_model(str(path))
-        theirs = run(ORIGINAL, original, library, str(path)) if original else "-"
-        ratio = f"{float(theirs) / ours:6.1f}x" if theirs not in ("-", "failed") else ""
-        shown = f"{float(theirs):.2f}" if ratio else theirs
-        print(f"{library:10} {ours:>7.2f} {shown:>9} {ratio:>7}")
+        pairs = [
+            [side(each, "read", library, path) for each in (OURS, python)] for _ in range(repeats)
+        ]
+        ours, theirs = (
+            statistics.median(found["seconds"] if found else math.nan for found in column)
+            for column in zip(*pairs, strict=True)
+        )
+        print(
+            f"{library:10} {trained:>8.3f} {ours:>7.3f} {theirs:>9.2f} {theirs / ours:>6.1f}x",
+            flush=True,
+        )
 
 
-def run(program: str, *words: str) -> str:
-    """What a program in an interpreter of its own prints last."""
-    result = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        print(result.stderr.splitlines()[-1], file=sys.stderr)
-        return "failed"
-    return result.stdout.split()[-1]
+def judge(model: Any) -> None:
+    tracker = TreeDynamicsTracker(model)
+    tracker.extract_dynamics()
+    tracker.findings()
+
+
+def side(python: Path | str | None, *words: object) -> dict[str, float]:
+    """What `side_trees.py` prints in that environment; nothing where it failed or there is none."""
+    if python is None:
+        return {}
+    try:
+        return ask(python, SIDE, *words)
+    except OriginalMissing as error:
+        print(f"failed: {error}")
+        return {}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--examples", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--original")
+    parser.add_argument("--no-original", action="store_true", help="leave the original system out")
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
     parser.add_argument("--only", choices=["overhead", "flatness", "post-hoc"])
     args = parser.parse_args()
+    python = None
+    if not args.no_original:
+        try:
+            python = original_python()
+        except OriginalMissing as error:
+            print(f"the original system is left out: {error}")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GRADTRACER_FOLDER"] = folder
         if args.only in (None, "post-hoc"):
-            post_hoc(args.original, args.libraries)
+            post_hoc(args.repeats, args.libraries, python)
         if args.only in (None, "flatness"):
             flatness(args.examples, args.libraries)
         if args.only in (None, "overhead"):
-            overhead(args)
+            overhead(args, python)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import venv
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parents[2] / "build" / "original"
-WANTED = ("gradtracer==0.9.0", "seaborn", "scikit-learn")
+WANTED = ("gradtracer==0.9.0", "seaborn", "scikit-learn", "statsmodels")
 
 
 class OriginalMissing(Exception):
@@ -23,13 +23,14 @@ class OriginalMissing(Exception):
 
 
 def original_python() -> Path:
-    """The interpreter that imports the original; made at the first call.
+    """The interpreter that imports the original; made at the first call, and where more is wanted.
 
     Raises:
         OriginalMissing: no network, or an index without it.
     """
     python = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if (HOME / ".ready").exists():
+    ready = HOME / ".ready"
+    if ready.exists() and ready.read_text() == " ".join(WANTED):
         return python
     venv.create(HOME, with_pip=True, clear=True)
     place = {"base": str(HOME), "platbase": str(HOME)}
@@ -45,7 +46,7 @@ def original_python() -> Path:
     )
     if done.returncode:
         raise OriginalMissing(f"pip install {' '.join(WANTED)}: {done.stderr.strip()[-300:]}")
-    (HOME / ".ready").touch()
+    ready.write_text(" ".join(WANTED))
     return python
 
 
