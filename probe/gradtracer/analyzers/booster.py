@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from gradtracer.analyzers.booster_facts import BoosterFacts
@@ -23,7 +23,7 @@ _METRIC_SECONDS = 0.1
 _REPORTS_AFTER_END = 2
 """As many as a diagnosis takes to be raised; the same figures again say nothing new."""
 
-Read = Callable[[], "tuple[TreeTable, list[str]]"]
+Read = Callable[[], tuple[Iterable[TreeTable], list[str]]]
 """Unpacks a snapshot: the trees of some rounds, and the names of the columns."""
 Snapshot = Callable[[int, int], Read]
 """Copies the trees of a range of rounds out of the library, quickly; they are unpacked later."""
@@ -159,10 +159,11 @@ class BoosterTracker:
         )
 
     def _take_in(self, read: Read, anew: bool) -> None:
-        table, self._names = read()
+        tables, self._names = read()
         if anew:
             self._totals = TreeTotals(self.facts)
-        self._totals.add(table, len(self._names))
+        for table in tables:
+            self._totals.add(table, len(self._names))
 
     def _curves(self, series: Series) -> tuple[Curve | None, Curve | None]:
         return choose(series, training=self.facts.training, last=self.facts.library == "xgboost")

@@ -13,7 +13,7 @@ from gradtracer.analyzers.tree_reading import library_of, read_model
 from gradtracer.analyzers.tree_table import Floats, Integers
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.statistics.collinearity import variance_inflation
-from gradtracer.statistics.path_pairs import path_pairs
+from gradtracer.statistics.path_pairs import PathPairs
 from gradtracer.statistics.synergy import permutation_synergy
 from gradtracer.statistics.validated_gain import validated_gain
 
@@ -220,8 +220,10 @@ class FeatureAnalyzer:
     def _pairs(self) -> list[tuple[int, int, float]]:
         if library_of(self.model) is not None:
             read = read_model(self.model)
-            pairs = path_pairs(read.table, _PAIRS)
-            return [pair for pair in pairs if max(pair[:2]) < self.X.shape[1]]
+            pairs = PathPairs(len(read.names))
+            for table in read.tables:
+                pairs.add(table)
+            return [pair for pair in pairs.strongest(_PAIRS) if max(pair[:2]) < self.X.shape[1]]
         rows = self._sample(_SAMPLE)
         x, y = self.X[rows], self.y[rows]
         base, rng = self._loss(x, y), np.random.default_rng(self.seed)

@@ -7,6 +7,7 @@ squares that the split explains, which is the second-order gain where hessians a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from gradtracer.analyzers import tree_table
 from gradtracer.analyzers.flatbuffer import Table
 from gradtracer.analyzers.tree_catboost_features import Splits, splits_of
-from gradtracer.analyzers.tree_catboost_symmetric import DEEPEST, Nodes, symmetric
+from gradtracer.analyzers.tree_catboost_symmetric import DEEPEST, SymmetricTrees
 from gradtracer.analyzers.tree_table import NO_FEATURE, Integers, TreeTable, joined
 
 _MAGIC = b"CBM1"
@@ -25,8 +26,9 @@ _VALUES, _WEIGHTS, _STEPS, _LEAF_OF_NODE = 8, 9, 10, 11
 _STEP = np.dtype([("left", "<u2"), ("right", "<u2")])
 
 
-def unpack(raw: bytes, names: list[str]) -> tuple[TreeTable, list[str]]:
-    """The trees, and `names` with one more for each combination of columns that a split uses.
+def unpack(raw: bytes, names: list[str]) -> tuple[Iterable[TreeTable], list[str]]:
+    """The trees in tables of some each, and `names` with one more for each combination of columns
+    that a split uses.
 
     Raises:
         ValueError: `raw` is no model of CatBoost.
@@ -42,36 +44,32 @@ def unpack(raw: bytes, names: list[str]) -> tuple[TreeTable, list[str]]:
         raise ValueError(f"expected a CatBoost model, got one that lacks {error}") from None
 
 
-def _unpack(trees: Table, names: list[str]) -> tuple[TreeTable, list[str]]:
+def _unpack(trees: Table, names: list[str]) -> tuple[Iterable[TreeTable], list[str]]:
     splits = splits_of(trees, names)
     sizes = trees.array(_SIZES, "<i4").astype(np.int64)
     if not sizes.size:
-        return tree_table.empty(), splits.names
+        return [], splits.names
     outputs = int(trees.number(_OUTPUTS, "<i", 1))
     chosen, steps = trees.array(_SPLITS, "<i4"), trees.array(_STEPS, _STEP)
     value = trees.array(_VALUES, "<f8").reshape(-1, outputs)
+    if (scale := trees.number(_SCALE, "<d", 1.0)) != 1:
+        value = scale * value
     weight = trees.array(_WEIGHTS, "<f8")
     if weight.size != len(value):  # a sum of models has none
         weight = np.ones(len(value))
     if steps.size:
         leaf_of_node = trees.array(_LEAF_OF_NODE, "<u4") // outputs
-        nodes = _grown(chosen, steps, leaf_of_node, sizes, splits, weight, value)
-    elif sizes.max() > DEEPEST or len(value) != (2**sizes).sum():
+        table = _grown(chosen, steps, leaf_of_node, sizes, splits, weight, value)
+        return [table], splits.names
+    if sizes.max() > DEEPEST or len(value) != (2**sizes).sum() or chosen.size != sizes.sum():
         raise ValueError(f"expected leaves of {sizes.size} trees, got {len(value)}")
-    else:
-        nodes = symmetric(sizes, splits.feature[chosen], splits.border[chosen], weight, value)
-    np.multiply(nodes.value, trees.number(_SCALE, "<d", 1.0), out=nodes.value)
-    table = TreeTable(
-        **nodes._asdict(),
-        round=np.arange(sizes.size),
-        output=np.zeros(sizes.size, dtype=np.int64),
-    )
-    return table, splits.names
+    feature, border = splits.feature[chosen], splits.border[chosen]
+    return SymmetricTrees(sizes, feature, border, weight, value), splits.names
 
 
 def _grown(
     chosen: Any, steps: Any, leaves: Any, sizes: Integers, splits: Splits, weight: Any, value: Any
-) -> Nodes:
+) -> TreeTable:
     """Trees grown depthwise or leaf by leaf.
 
     A step says how far on either child stands. A node of which one step is 0 is its own leaf on
@@ -103,7 +101,7 @@ def _grown(
         now = inner[level == each]
         gain[now] = joined(cover, mean, now, child["left"][now], child["right"][now])
     mean[:, inner] = np.nan
-    return Nodes(
+    return TreeTable(
         tree=np.repeat(np.arange(sizes.size), np.diff(start, append=total)),
         feature=feature,
         threshold=border,
@@ -113,4 +111,6 @@ def _grown(
         left=child["left"],
         right=child["right"],
         depth=depth,
+        round=np.arange(sizes.size),
+        output=np.zeros(sizes.size, dtype=np.int64),
     )

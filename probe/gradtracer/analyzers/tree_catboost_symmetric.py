@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradtracer.analyzers.tree_table import NO_FEATURE, Floats, Integers, joined
+from gradtracer.analyzers.tree_table import NO_FEATURE, Floats, Integers, TreeTable, joined
 
 DEEPEST = 16
 """As CatBoost allows for symmetric trees."""
-_AT_ONCE = 256
-"""Trees whose levels are joined at once: few enough for a processor's cache."""
+_AT_ONCE = 32_768
+"""Nodes of a table: few enough for a processor's cache."""
 
 
 class Nodes(NamedTuple):
@@ -28,14 +30,49 @@ class Nodes(NamedTuple):
     depth: Any
 
 
-def symmetric(
+class SymmetricTrees:
+    """Tables of some trees each, made anew whenever they are gone through.
+
+    One table of all takes longer to get the memory for than to fill.
+    """
+
+    def __init__(
+        self, sizes: Integers, feature: Integers, border: Floats, weight: Floats, value: Floats
+    ) -> None:
+        """T trees of `sizes` `[T]` tests, whose `feature` and `border` are `[sum sizes]`.
+
+        `weight` `[L]` and `value` `[L, K]` are those of the leaves.
+        """
+        self._sizes, self._feature, self._border = sizes, feature, border
+        self._weight, self._value = weight, value
+
+    def __iter__(self) -> Iterator[TreeTable]:
+        sizes = self._sizes
+        pieces = np.cumsum(2 ** (sizes + 1) - 1) // _AT_ONCE
+        tests, leaves = (np.cumsum([0, *each]).tolist() for each in (sizes, 2**sizes))
+        for first, end in pairwise([*np.flatnonzero(np.diff(pieces, prepend=-1)), sizes.size]):
+            test, leaf = slice(tests[first], tests[end]), slice(leaves[first], leaves[end])
+            yield TreeTable(
+                **_nodes(
+                    sizes[first:end],
+                    self._feature[test],
+                    self._border[test],
+                    self._weight[leaf],
+                    self._value[leaf],
+                )._asdict(),
+                round=np.arange(first, end),
+                output=np.zeros(end - first, dtype=np.int64),
+            )
+
+
+def _nodes(
     sizes: Integers, feature: Integers, border: Floats, weight: Floats, value: Floats
 ) -> Nodes:
-    """The nodes of T trees of `sizes` `[T]` tests, whose `feature` and `border` are `[sum sizes]`.
+    """The nodes of these trees.
 
-    `weight` `[L]` and `value` `[L, K]` are those of the leaves. A tree is a complete binary tree of
-    2^(D+1) - 1 rows, level by level. Bit d of a leaf's number says where test d sends it, so the
-    2^d nodes above test d are numbered by the low d bits. Trees of one depth are one block.
+    A tree is a complete binary tree of 2^(D+1) - 1 rows, level by level. Bit d of a leaf's number
+    says where test d sends it, so the 2^d nodes above test d are numbered by the low d bits. Trees
+    of one depth are one block.
     """
     counts = 2 ** (sizes + 1) - 1
     start = np.cumsum(counts) - counts
@@ -79,34 +116,32 @@ def _block(
     shape = (trees.size, inside + 2**depth)
     nodes = Nodes(
         tree=np.repeat(trees, shape[1]).reshape(shape),
-        feature=np.empty(shape, dtype=np.int64),
-        threshold=np.empty(shape),
-        gain=np.empty(shape),
+        feature=np.full(shape, NO_FEATURE),
+        threshold=np.full(shape, np.nan),
+        gain=np.zeros(shape),
         cover=np.empty(shape),
         value=np.empty((outputs, *shape)),
-        left=np.empty(shape, dtype=np.int32),
-        right=np.empty(shape, dtype=np.int32),
+        left=np.full(shape, -1, dtype=np.int32),
+        right=np.full(shape, -1, dtype=np.int32),
         depth=np.empty(shape, dtype=np.int8),
     )
     nodes.depth[:] = np.repeat(np.arange(depth + 1), 2 ** np.arange(depth + 1))
-    for first in range(0, trees.size, _AT_ONCE):
-        some = slice(first, first + _AT_ONCE)
-        leaves = some, slice(inside, None)
-        nodes.feature[leaves], nodes.threshold[leaves], nodes.gain[leaves] = NO_FEATURE, np.nan, 0
-        nodes.left[leaves] = nodes.right[leaves] = -1
-        nodes.cover[leaves] = weight[some]
-        nodes.value[:, *leaves] = np.moveaxis(value[some], 2, 0)
-        for level in reversed(range(depth)):
-            at, low, high, end = (2**level * times - 1 for times in (1, 2, 3, 4))
-            here, below = (some, slice(at, low)), start[some, None]
-            nodes.feature[here] = feature[some, level, None]
-            nodes.threshold[here] = border[some, level, None]
-            nodes.left[here] = below + np.arange(low, high)
-            nodes.right[here] = below + np.arange(high, end)
-            nodes.gain[here] = joined(
-                nodes.cover, nodes.value, here, (some, slice(low, high)), (some, slice(high, end))
-            )
-        nodes.value[:, some, :inside] = np.nan
+    nodes.cover[:, inside:] = weight
+    nodes.value[:, :, inside:] = np.moveaxis(value, 2, 0)
+    for level in reversed(range(depth)):
+        at, low, high, end = (2**level * times - 1 for times in (1, 2, 3, 4))
+        nodes.feature[:, at:low] = feature[:, level, None]
+        nodes.threshold[:, at:low] = border[:, level, None]
+        nodes.left[:, at:low] = start[:, None] + np.arange(low, high)
+        nodes.right[:, at:low] = start[:, None] + np.arange(high, end)
+        nodes.gain[:, at:low] = joined(
+            nodes.cover,
+            nodes.value,
+            np.s_[:, at:low],
+            np.s_[:, low:high],
+            np.s_[:, high:end],
+        )
+    nodes.value[:, :, :inside] = np.nan
     flat: list[Any] = [column.reshape(-1) for column in nodes]
     return Nodes(*flat)._replace(value=nodes.value.reshape(outputs, -1).T)
 

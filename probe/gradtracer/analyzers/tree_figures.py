@@ -31,7 +31,7 @@ class TreeTotals:
     """Sums over the trees read so far, so that each tree is looked at once."""
 
     def __init__(self, facts: BoosterFacts) -> None:
-        self._facts = facts
+        self.facts = facts
         self.held_out: HeldOutMargins | None = None
         """Where there are examples to follow down the trees."""
         self.trees = self.leaves = self.deepest = 0
@@ -48,7 +48,7 @@ class TreeTotals:
         new = leaf_velocity(table._replace(round=table.round - begin), end - begin)
         self.velocity = np.concatenate([self.velocity, new])
         if not self.trees:
-            self.held_out = margins_of(self._facts, features)
+            self.held_out = margins_of(self.facts, features)
         if self.held_out is not None:
             self.held_out.add(table)
         self.trees += table.trees

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from gradtracer.analyzers import tree_catboost, tree_lightgbm, tree_xgboost
-from gradtracer.analyzers.tree_table import TreeTable
+from gradtracer.analyzers.tree_table import TreeTable, concatenate
 from gradtracer.exceptions import NothingToWatch
 
 Library = Literal["xgboost", "lightgbm", "catboost"]
@@ -17,8 +18,14 @@ class ReadModel(NamedTuple):
     """A model's trees and what its columns are called."""
 
     library: Library
-    table: TreeTable
+    tables: Iterable[TreeTable]
+    """Of some trees each, which may be made anew whenever they are gone through."""
     names: list[str]
+
+    @property
+    def table(self) -> TreeTable:
+        """All trees in one."""
+        return concatenate(list(self.tables))
 
 
 def library_of(model: object) -> Library | None:
@@ -43,7 +50,7 @@ def read_model(model: Any, feature_names: list[str] | None = None) -> ReadModel:
             f"{type(model).__name__}; pass e.g. TreeDynamicsTracker(booster)"
         )
     try:
-        table, names = _READERS[library](model)
+        tables, names = _READERS[library](model)
     except Exception as error:
         if type(error).__name__ in ("NotFittedError", "LGBMNotFittedError", "CatBoostError"):
             raise NothingToWatch(
@@ -53,12 +60,10 @@ def read_model(model: Any, feature_names: list[str] | None = None) -> ReadModel:
         raise
     if feature_names is not None:
         names = [*map(str, feature_names), *names[len(feature_names) :]]
-    used = int(table.feature.max(initial=-1)) + 1
-    names.extend(f"f{index}" for index in range(len(names), used))
-    return ReadModel(library, table, names)
+    return ReadModel(library, tables, names)
 
 
-def _xgboost(model: Any) -> tuple[TreeTable, list[str]]:
+def _xgboost(model: Any) -> tuple[list[TreeTable], list[str]]:
     booster = model.get_booster() if hasattr(model, "get_booster") else model
     booster = getattr(booster, "booster", booster)
     if not hasattr(booster, "save_raw"):
@@ -67,7 +72,7 @@ def _xgboost(model: Any) -> tuple[TreeTable, list[str]]:
         table = tree_xgboost.unpack(booster.save_raw("ubj"))
     except ValueError as error:
         raise NothingToWatch(str(error)) from None
-    return table, xgboost_names(booster)
+    return [table], _of_all_columns(xgboost_names(booster), table)
 
 
 def xgboost_names(booster: Any) -> list[str]:
@@ -75,7 +80,12 @@ def xgboost_names(booster: Any) -> list[str]:
     return list(booster.feature_names or [f"f{i}" for i in range(booster.num_features())])
 
 
-def _lightgbm(model: Any) -> tuple[TreeTable, list[str]]:
+def _of_all_columns(names: Sequence[str], table: TreeTable) -> list[str]:
+    used = int(table.feature.max(initial=-1)) + 1
+    return [*names, *(f"f{index}" for index in range(len(names), used))]
+
+
+def _lightgbm(model: Any) -> tuple[list[TreeTable], list[str]]:
     booster = model.booster_ if hasattr(type(model), "booster_") else model
     if not hasattr(booster, "model_to_string"):
         raise NothingToWatch(f"expected a Booster or an estimator, got {type(model).__name__}")
@@ -85,10 +95,11 @@ def _lightgbm(model: Any) -> tuple[TreeTable, list[str]]:
         # default a booster that stopped early writes those up to its best alone.
         booster.save_model(str(path), num_iteration=-1)
         text = path.read_text(encoding="utf-8")
-    return tree_lightgbm.unpack(text), list(booster.feature_name())
+    table = tree_lightgbm.unpack(text)
+    return [table], _of_all_columns(booster.feature_name(), table)
 
 
-def _catboost(model: Any) -> tuple[TreeTable, list[str]]:
+def _catboost(model: Any) -> tuple[Iterable[TreeTable], list[str]]:
     if not model.is_fitted():
         raise NothingToWatch(
             f"{type(model).__name__} is not fitted yet: call fit first, or pass it to "

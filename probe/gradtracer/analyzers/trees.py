@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,23 @@ from gradtracer.analyzers.tree_parameters import parameters_of
 from gradtracer.analyzers.tree_reading import ReadModel, library_of, read_model
 from gradtracer.analyzers.tree_report import tree_report
 from gradtracer.analyzers.tree_sample import last_sample, sample_of
+from gradtracer.analyzers.tree_table import Integers
 from gradtracer.diagnoses import trees as examiners
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.project import main_script, project_root
 from gradtracer.settings import Settings, load_settings
-from gradtracer.statistics.path_pairs import path_pairs
+from gradtracer.statistics.path_pairs import PathPairs
 
 _TOP_SPLITS = 5
+
+
+class _Sums(NamedTuple):
+    totals: TreeTotals
+    pairs: PathPairs
+    splits: Integers
+    """`[F]` how often each feature is split on."""
+    leaf_variance: float
+    """Plain variance of all leaf values; 0 without any."""
 
 
 class TreeDynamicsTracker:
@@ -67,6 +77,21 @@ class TreeDynamicsTracker:
     @cached_property
     def figures(self) -> TreeFigures:
         """Everything measured."""
+        read, totals = self._read, self._sums.totals
+        training, validation = choose(self._evals, last=read.library == "xgboost")
+        return measure(
+            self.name,
+            totals.facts,
+            read.names,
+            totals,
+            training,
+            validation,
+            self._settings.leakage_share,
+        )
+
+    @cached_property
+    def _sums(self) -> _Sums:
+        """Over all trees, gone through once."""
         read = self._read
         parameters, stops_early = parameters_of(self.model)
         facts = BoosterFacts(
@@ -77,18 +102,19 @@ class TreeDynamicsTracker:
             sample=self._sample,
             held_out=self._held_out,
         )
-        totals = TreeTotals(facts)
-        totals.add(read.table, len(read.names))
-        training, validation = choose(self._evals, last=read.library == "xgboost")
-        return measure(
-            self.name,
-            facts,
-            read.names,
-            totals,
-            training,
-            validation,
-            self._settings.leakage_share,
-        )
+        features = len(read.names)
+        totals, pairs = TreeTotals(facts), PathPairs(features)
+        splits = np.zeros(features, dtype=np.int64)
+        leaves: list[tuple[int, float, float]] = []
+        for table in read.tables:
+            totals.add(table, features)
+            pairs.add(table)
+            for rows in table.stretches():
+                splits += np.bincount(table.feature[table.inner_of(rows)], minlength=features)
+                value = table.value[table.leaves_of(rows)]
+                if value.size:
+                    leaves.append((value.size, float(value.mean()), float(value.var())))
+        return _Sums(totals, pairs, splits, _variance(leaves))
 
     def findings(self) -> list[Finding]:
         """What the tests say."""
@@ -103,18 +129,13 @@ class TreeDynamicsTracker:
         `leaf_variance` is the plain variance of all leaf values, `top_splits` counts splits of the
         five features split on most.
         """
-        table, figures = self._read.table, self.figures
-        values = [table.value[table.leaves_of(rows)] for rows in table.stretches()]
-        values = np.concatenate(values)
-        counts = np.zeros(len(self.feature_names), dtype=np.int64)
-        for rows in table.stretches():
-            counts += np.bincount(table.feature[table.inner_of(rows)], minlength=counts.size)
+        figures, counts = self.figures, self._sums.splits
         most = np.argsort(-counts, kind="stable")[:_TOP_SPLITS]
         return {
             "num_trees": figures.trees,
             "total_leaves": figures.leaves,
             "max_depth_reached": figures.deepest,
-            "leaf_variance": float(values.var()) if values.size else 0.0,
+            "leaf_variance": self._sums.leaf_variance,
             "top_splits": {
                 self.feature_names[i]: int(counts[i]) for i in most.tolist() if counts[i]
             },
@@ -151,12 +172,21 @@ class TreeDynamicsTracker:
         """Pairs of features split on one below the other, with their share of the gain."""
         return [
             (self.feature_names[one], self.feature_names[other], share)
-            for one, other, share in path_pairs(self._read.table, top)
+            for one, other, share in self._sums.pairs.strongest(top)
         ]
 
     def report(self) -> None:
         """Print a report to standard output."""
         print(tree_report(self.figures, self.findings()))  # noqa: T201
+
+
+def _variance(parts: list[tuple[int, float, float]]) -> float:
+    """Of all values, by the number, mean and variance of those in each part."""
+    if not parts:
+        return 0.0
+    size, mean, variance = np.array(parts).T
+    apart = np.square(mean - np.average(mean, weights=size))
+    return float(np.average(variance + apart, weights=size))
 
 
 def recorded_metrics(model: Any) -> Series:

@@ -123,7 +123,7 @@ class _Copy:
     def __call__(self, first: int, end: int) -> Read:
         def read() -> Any:
             found = read_model(self._model)
-            return found.table, found.names
+            return found.tables, found.names
 
         return read
 

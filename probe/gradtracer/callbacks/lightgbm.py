@@ -96,7 +96,7 @@ class _Copy:
         booster = _booster(self._model)
         text = booster.model_to_string(start_iteration=first, num_iteration=end - first)
         names = list(booster.feature_name())
-        return lambda: (tree_lightgbm.unpack(text, first), names)
+        return lambda: ([tree_lightgbm.unpack(text, first)], names)
 
 
 def _booster(model: Any) -> Any:

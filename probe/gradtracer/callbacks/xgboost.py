@@ -81,7 +81,7 @@ class _Copy:
         booster = _booster(self._model)
         raw = booster[first:end].save_raw("ubj")
         names = xgboost_names(booster)
-        return lambda: (tree_xgboost.unpack(raw, first), names)
+        return lambda: ([tree_xgboost.unpack(raw, first)], names)
 
 
 def _booster(model: Any) -> Any:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gradtracer.analyzers import tree_catboost
 from gradtracer.analyzers.tree_reading import read_model
+from gradtracer.analyzers.trees import TreeDynamicsTracker
 
 RNG = np.random.default_rng(3)
 N = 800
@@ -152,3 +153,31 @@ def test_what_is_no_model_is_refused_by_its_first_bytes() -> None:
     for raw in (b"", b"{}", b"CBM1", b"tree\nversion=v4"):
         with pytest.raises(ValueError, match="expected a "):
             tree_catboost.unpack(raw, [])
+
+
+def test_trees_of_several_depths_come_in_tables_of_whole_trees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = ["age", "noise"]
+    models = [
+        catboost.CatBoostClassifier(
+            iterations=5, depth=depth, verbose=0, thread_count=1, allow_writing_files=False
+        ).fit(FRAME[columns], TARGET)
+        for depth in (1, 5, 3)
+    ]
+    both = catboost.sum_models(models)
+    (whole,) = read_model(both).tables
+    dynamics = TreeDynamicsTracker(both).extract_dynamics()
+    for nodes in (1, 40, 100):
+        monkeypatch.setattr("gradtracer.analyzers.tree_catboost_symmetric._AT_ONCE", nodes)
+        read = read_model(both)
+        assert len(list(read.tables)) > 1
+        for one, other in zip(whole, read.table, strict=True):
+            np.testing.assert_array_equal(one, other)
+        found = TreeDynamicsTracker(both).extract_dynamics()
+        assert found["top_splits"] == dynamics["top_splits"]
+        assert found["total_leaves"] == dynamics["total_leaves"] == whole.leaves.sum()
+        assert found["leaf_variance"] == pytest.approx(dynamics["leaf_variance"])
+        assert found["leaf_variance"] == pytest.approx(whole.value[whole.leaves].var())
+        assert found["leaf_velocity"] == pytest.approx(dynamics["leaf_velocity"])
+        assert found["gain_shares"] == pytest.approx(dynamics["gain_shares"])

@@ -15,7 +15,7 @@ from gradtracer.analyzers.tree_reading import read_model
 from gradtracer.analyzers.tree_table import TreeTable
 from gradtracer.statistics.divergence import divergence, settled_from
 from gradtracer.statistics.leaf_velocity import growth, late_share, leaf_velocity, tail_start
-from gradtracer.statistics.path_pairs import path_pairs
+from gradtracer.statistics.path_pairs import PathPairs
 from gradtracer.statistics.single_feature import explained_alone
 from gradtracer.statistics.split_gain import gain_shares, gain_totals, longest_piece, merged
 
@@ -210,7 +210,9 @@ def test_pairs_on_paths_are_those_that_interact(
     table: TreeTable, dense: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gradtracer.statistics.path_pairs._DENSE", dense)
-    pairs = path_pairs(table)
+    counted = PathPairs(int(table.feature.max()) + 1)
+    counted.add(table)
+    pairs = counted.strongest()
     assert pairs[0][:2] == (1, 2)
     assert all(one < other for one, other, _ in pairs)
     slow: dict[tuple[int, int], float] = {}

@@ -28,7 +28,9 @@ def table() -> tree_table.TreeTable:
 
 
 def sums(table: tree_table.TreeTable) -> tuple[Any, ...]:
-    return leaf_velocity(table), *gain_totals(table, FEATURES), pairs.path_pairs(table)
+    counted = pairs.PathPairs(FEATURES)
+    counted.add(table)
+    return leaf_velocity(table), *gain_totals(table, FEATURES), counted.strongest()
 
 
 @pytest.mark.parametrize("nodes", [1, 20, 100])
