@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from gradtracer.giving_up import ended
+from gradtracer.live_settings import OtherRank
 from gradtracer.rank_channel import Channel
 
 if TYPE_CHECKING:
@@ -200,12 +202,17 @@ class Ranks:
         """Say the last word and stop; waits for that, within limits."""
         self._end.set()
         if self._thread is not None:
-            self._thread.join(_STORE_SECONDS)
+            ended(self._thread, _STORE_SECONDS)
 
     def _work(self) -> None:
         answered = 0
+        settings: OtherRank | None = None
         try:
             while not self._end.wait(self._pause()):
+                if settings is None and (channel := self.channel("settings")) is not None:
+                    settings = OtherRank(channel)
+                if settings is not None:
+                    settings.follow(list(self._run.trackers))
                 for tracker in list(self._run.trackers):
                     if isinstance(tracker, FollowsFirstRank):
                         tracker.follow_first_rank()

@@ -103,7 +103,7 @@ class EmbeddingTracker(OriginalMethods):
         self.embedding_dim = embedding_layer.embedding_dim
         self.track_interval = max(1, int(track_interval))
         self._auto_fix = AutoFixSwitch(run, self.name, self.track_interval)
-        self.steps = 0
+        self.steps = self._loaded_steps = 0
         self._counts_step = True
         self._order = CallOrder(self.name)
         self._active = run.observing
@@ -206,15 +206,15 @@ class EmbeddingTracker(OriginalMethods):
         """Called right after."""
         if not self._active:
             return
+        self.steps += self._counts_step
         if self._auto_fix.begun:
-            self._auto_fix.after_step(self._weight, self._observer)
+            steps = self.steps - self._loaded_steps
+            self._auto_fix.after_step(self._weight, self._observer, steps)
         if self._observer.waits:
             try:
                 self._observer.after_step(self._weight)
             except Exception:
                 self._fail("following the update")
-                return
-        self.steps += self._counts_step
 
     def step(self, loss: Any = None) -> None:
         """Tell the loss, as `run.log(loss=...)` does; otherwise kept for the original's loops.
@@ -393,13 +393,13 @@ class EmbeddingTracker(OriginalMethods):
         try:
             shape = (state["rows"], state["dim"])
             if shape == (self.num_embeddings, self.embedding_dim) and place_among_ranks().rank:
-                self.steps = int(state["steps"])
+                self.steps = self._loaded_steps = int(state["steps"])
                 return
             if shape == (self.num_embeddings, self.embedding_dim):
                 notes = state["observer"]["exposure"]["notes"]
                 self._reports.load_state_dict(state["staleness"], notes)
                 self._observer.load_state_dict(state["observer"])
-                self.steps = int(state["steps"])
+                self.steps = self._loaded_steps = int(state["steps"])
                 self._auto_fix.load_state_dict(state.get("auto_fix"))
                 return
         except (KeyError, TypeError) as error:

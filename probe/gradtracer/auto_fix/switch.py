@@ -27,7 +27,7 @@ class AutoFixSwitch:
     def __init__(self, run: Run, layer: str, track_interval: int) -> None:
         self.current: AutoFix | None = None
         self._following: Follower | None = None
-        self._steps = self._replaced = 0
+        self._replaced = 0
         self._run, self._layer, self._interval = run, layer, track_interval
 
     @property
@@ -101,13 +101,12 @@ class AutoFixSwitch:
         elif self._following is not None:
             self._guarded(self._following.before_step, optimizer, weight)
 
-    def after_step(self, weight: torch.Tensor, observer: TableObserver) -> None:
-        """It has stepped."""
-        self._steps += 1
+    def after_step(self, weight: torch.Tensor, observer: TableObserver, steps: int) -> None:
+        """It has taken so many steps, counted alike in all ranks: not since it was turned on."""
         if self.current is not None:
-            self._guarded(self.current.after_step, weight, observer, self._steps)
+            self._guarded(self.current.after_step, weight, observer, steps)
         elif self._following is not None:
-            self._guarded(self._following.after_step, weight, self._steps)
+            self._guarded(self._following.after_step, weight, steps)
 
     def follow(self) -> None:
         """In the thread of a rank that is not the first: look for what that one says."""

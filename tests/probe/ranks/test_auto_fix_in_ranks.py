@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gradtracer_schemas import InterventionEvent, ProbeFaultEvent
+from gradtracer_schemas import ControlEvent, InterventionEvent, ProbeFaultEvent
+from patience import PATIENCE
 
-BODY = """
+BODY = f"""
+GIVEN = {PATIENCE / 2}
 import hashlib
 from gradtracer.run import current_run
 
@@ -43,7 +45,7 @@ def scaler():
     switch = tracker._auto_fix
     return switch.current.scaler if rank == 0 else switch._following.scaler
 
-deadline, number = time.monotonic() + 150, 0
+deadline, number = time.monotonic() + GIVEN, 0
 """
 ACTS = (
     BODY
@@ -110,3 +112,107 @@ print(hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest())
     assert second[0] == "False"
     assert first[-1] == second[-1]
     assert ranks.bodies(InterventionEvent) == []
+
+
+UNTIL = (
+    BODY
+    + """
+def train_until(done):
+    global number
+    while True:
+        told = torch.tensor([int(done() or time.monotonic() > deadline)])
+        dist.all_reduce(told, op=dist.ReduceOp.MIN)
+        if told:
+            return print(done())
+        train(number)
+        number += 1
+
+def acting():
+    side = tracker._auto_fix.current or tracker._auto_fix._following
+    return side is not None and side.scaler.acts
+
+def digest():
+    weight = net.module.item_emb.weight.detach()
+    print(hashlib.sha256(weight.numpy().tobytes()).hexdigest())
+"""
+)
+LATER = """
+while number < 100 * rank:
+    train(number)
+    number += 1
+tracker.set_auto_fix(True, reason="asked")
+while number < 100:
+    train(number)
+    number += 1
+train_until(acting)
+digest()
+"""
+
+
+def test_replicas_that_turn_it_on_at_different_steps_begin_at_one(ranks) -> None:
+    body = UNTIL.replace("OPTIMIZER", "torch.optim.SGD").replace("SPARSE", "False") + LATER
+    first, second = ranks.run(body.replace("IDS", "True").replace("AUTO_FIX", "False"), 2)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout.split()[0] == "True", first.stderr + second.stderr
+    assert first.stdout == second.stdout
+
+
+LIVE = (
+    UNTIL
+    + """
+import zmq
+from gradtracer_schemas import (
+    ControlRequest, SetAutoFix, SetTrackInterval, decode_answer, decode_connection, encode_control
+)
+
+def ask(body):
+    path = current_run().root / ".gradtracer" / "runs" / current_run().id / "connection.json"
+    while not path.exists():
+        time.sleep(0.01)
+    connection = decode_connection(path.read_bytes())
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+    socket.curve_serverkey = connection.control_key.encode()
+    socket.connect(connection.control)
+    socket.send_multipart(encode_control(ControlRequest(
+        protocol="1.0", run=connection.run, id=f"step-{number}", body=body, sender="test")))
+    answer = decode_answer(socket.recv_multipart())
+    print(answer.status, answer.reason, file=sys.stderr)
+    socket.close()
+    context.term()
+
+train(number)
+if rank == 0:
+    ask(SetAutoFix(enabled=True))
+train_until(acting)
+digest()
+if rank == 0:
+    ask(SetAutoFix(enabled=False))
+train_until(lambda: not acting())
+digest()
+if rank == 0:
+    ask(SetTrackInterval(interval=7))
+train_until(lambda: tracker.track_interval == 7)
+"""
+)
+
+
+def test_a_live_request_turns_it_on_and_off_in_all_ranks_and_they_stay_equal(ranks) -> None:
+    body = LIVE.replace("OPTIMIZER", "torch.optim.SGD").replace("SPARSE", "False")
+    first, second = ranks.run(body.replace("IDS", "True").replace("AUTO_FIX", "False"), 2)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout == second.stdout
+    on, _, off, _, paced = first.stdout.split()
+    assert (on, off, paced) == ("True", "True", "True"), first.stderr + second.stderr
+    assert first.stderr.count("accepted") == 3, first.stderr
+    assert "for item_emb from a step on which all ranks agree" in first.stderr
+    assert "parted" not in first.stderr + second.stderr
+    assert [each.setting for each in ranks.bodies(ControlEvent)] == [
+        "auto_fix",
+        "auto_fix",
+        "track_interval",
+    ]
+    actions = [each.action for each in ranks.bodies(InterventionEvent)]
+    assert "shrink-updates" in actions
+    assert actions[-1] == "stop"
