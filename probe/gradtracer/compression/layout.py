@@ -26,7 +26,7 @@ Kind = Literal[
 ]
 
 
-class ModuleLayout(msgspec.Struct, frozen=True, kw_only=True):
+class ModuleLayout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One layer that compression may have put in place of another."""
 
     kind: Kind

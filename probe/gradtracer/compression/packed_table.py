@@ -23,7 +23,7 @@ from gradtracer.exceptions import NotCompressible
 from gradtracer_schemas import Fallback, Quantization
 
 
-class TableLayout(msgspec.Struct, frozen=True, kw_only=True):
+class TableLayout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that is needed to make room for a packed table before its bytes are loaded."""
 
     rows: int
