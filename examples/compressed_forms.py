@@ -3,53 +3,28 @@
 from __future__ import annotations
 
 import copy
-import io
+import tempfile
+from pathlib import Path
 
-import numpy as np
+import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gradtracer.compression.recipe_file import layer_recipe
-from gradtracer.compression.row_format import encode
-from gradtracer.compression.row_set import unpack_rows
+from gradtracer import compress, save_compressed
 from gradtracer.compression.simulation import packable_weights
-from gradtracer.compression.structure import narrow
 from gradtracer_schemas import LayerRecipe, Recipe
 
 
 def saved_bytes(model: nn.Module, recipe: Recipe) -> int:
-    """Size of the file with the packed rows and all that is not packed."""
-    narrowed, storage = narrow(model, recipe)
-    state: dict[str, Tensor] = dict(narrowed.state_dict())
-    for name, weight in packable_weights(narrowed):
-        entry = layer_recipe(storage, f"{name}.weight")
-        if entry is None:
-            continue
-        del state[f"{name}.weight"]
-        rest = np.ones(len(weight), dtype=bool)
-        code = np.zeros(len(weight), dtype=np.uint8)
-        parts = [(tier.quantization, unpack_rows(tier.rows, len(rest))) for tier in entry.tiers]
-        if entry.dropped is not None:
-            gone = unpack_rows(entry.dropped, len(rest))
-            rest &= ~gone
-            code[gone] = len(parts) + 1
-        for at, (quantization, rows) in enumerate(parts):
-            rest &= ~rows
-            code[rows] = at + 1
-            ids = torch.from_numpy(np.flatnonzero(rows))
-            state[f"{name}.{at}"] = encode(weight, quantization, ids)
-        ids = torch.from_numpy(np.flatnonzero(rest))
-        state[f"{name}.rest"] = encode(weight, entry.quantization, ids)
-        if code.any():
-            state[f"{name}.places"] = torch.from_numpy(np.packbits(code[:, None] >> [0, 1] & 1))
-    return file_size(state)
+    """Size of the file that `save_compressed` writes, in safetensors' form."""
+    with tempfile.TemporaryDirectory() as folder:
+        return save_compressed(compress(model, recipe), Path(folder) / "model.safetensors")
 
 
-def file_size(state: dict[str, Tensor]) -> int:
-    """Bytes that `torch.save` writes."""
-    buffer = io.BytesIO()
-    torch.save({name: each.detach().contiguous().clone() for name, each in state.items()}, buffer)
-    return buffer.tell()
+def file_size(model: nn.Module) -> int:
+    """Size of the file with the model as it is, in safetensors' form."""
+    state = {name: each.detach().contiguous() for name, each in model.state_dict().items()}
+    return len(safetensors.torch.save(state))
 
 
 def uniform(model: nn.Module, quantization: str) -> Recipe:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import movielens
+from gradtracer.compression import smooth_ndcg
 
 LENGTH = 50
 """Films of a user's past that the sequence model and the user tower see."""
@@ -60,7 +63,15 @@ def load_task(source: str | None = None) -> Task:
         masks.append(mask)
     earlier = pairs[share < 0.8]
     return Task(
-        data.source, users, items, parts[0], *masks, _tails(parts[0], users), _tails(earlier, users)
+        data.source,
+        users,
+        items,
+        parts[0],
+        masks[0],
+        masks[1],
+        masks[2],
+        _tails(parts[0], users),
+        _tails(earlier, users),
     )
 
 
@@ -78,7 +89,7 @@ def by_user(pairs: Tensor, users: int) -> list[Tensor]:
     return list(pairs[:, 1].split(sizes))
 
 
-def scores_of(x: Tensor, table: nn.Module) -> Tensor:
+def scores_of(x: Tensor, table: Any) -> Tensor:
     """x Wᵀ, by a packed table's own method where it is one."""
     scores = getattr(table, "scores", None)
     return scores(x) if scores is not None else x @ table.weight.T
@@ -215,7 +226,7 @@ class Sequential(nn.Module):
 
 
 @torch.no_grad()
-def ndcg(model: nn.Module, task: Task, held_out: Tensor, hidden: Tensor, k: int = 10) -> Tensor:
+def ndcg(model: Any, task: Task, held_out: Tensor, hidden: Tensor, k: int = 10) -> Tensor:
     """NDCG@k of each user who has a film held out, `[n]`; `hidden` films are not ranked."""
     training = model.training
     model.eval()
@@ -242,7 +253,15 @@ def test(model: nn.Module, task: Task) -> Tensor:
     return ndcg(model, task, task.test, task.seen | task.validation)
 
 
-def held_out_loss(model: nn.Module, task: Task) -> Tensor:
+def ranking_loss(model: Any, task: Task) -> Tensor:
+    """Validation's NDCG@10 as a smooth function of the scores, its sign turned."""
+    scores = model.score_all(task).masked_fill(task.seen, -torch.inf)
+    scores = torch.cat([torch.full_like(scores[:, :1], -torch.inf), scores[:, 1:]], dim=1)
+    users = task.validation.any(dim=1)
+    return -smooth_ndcg(scores[users], task.validation[users]).mean()
+
+
+def held_out_loss(model: Any, task: Task) -> Tensor:
     """Cross-entropy of the films of the validation among all that were not met in training.
 
     What NDCG is bounded by (Bruch et al., ICTIR 2019), and smooth. Cosines are taken over the
@@ -306,7 +325,20 @@ def train(setting: Setting, task: Task, seed: int, patience: int | None = None) 
     return model.eval()
 
 
-def train_epoch(model: nn.Module, task: Task, optimizer: torch.optim.Optimizer, batch: int) -> None:
+def trained(name: str, task: Task, seed: int, cache: Path) -> nn.Module:
+    """The tuned model of a seed, from the cache where it is there."""
+    path = cache / f"{name}_{seed}.pt"
+    if path.exists():
+        model = TUNED[name].build(task)
+        model.load_state_dict(torch.load(path, weights_only=True))
+        return model.eval()
+    model = train(TUNED[name], task, seed)
+    cache.mkdir(parents=True, exist_ok=True)
+    torch.save(model.state_dict(), path)
+    return model
+
+
+def train_epoch(model: Any, task: Task, optimizer: torch.optim.Optimizer, batch: int) -> None:
     """Go through the training part once."""
     model.train()
     for examples in batches(model, task, batch):
@@ -318,8 +350,10 @@ def train_epoch(model: nn.Module, task: Task, optimizer: torch.optim.Optimizer, 
 
 
 TUNED = {
-    "mf": Setting(lambda task: MatrixFactorization(task, 64), 3e-3, 0.3, 1024, 30),
-    "two-tower": Setting(lambda task: TwoTower(task, 32, 0.1, 0.2), 3e-3, 1e-2, 1024, 14),
-    "sequential": Setting(lambda task: Sequential(task, 64, 1, 0.3), 2e-3, 1e-2, 64, 8),
+    "mf": Setting(partial(MatrixFactorization, dim=64), 3e-3, 0.3, 1024, 30),
+    "two-tower": Setting(
+        partial(TwoTower, dim=32, temperature=0.1, dropout=0.2), 3e-3, 1e-2, 1024, 14
+    ),
+    "sequential": Setting(partial(Sequential, dim=64, blocks=1, dropout=0.3), 2e-3, 1e-2, 64, 8),
 }
 """Best on validation with seed 100 of those in `validate_compression.py`, which can try them."""

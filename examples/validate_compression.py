@@ -18,11 +18,11 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import stats
 from torch import Tensor, nn
 
@@ -32,62 +32,68 @@ import recommenders
 from compressed_forms import file_size, min_max, pruned, saved_bytes, uniform
 from compression_plot import plot
 from gradtracer import RecipeGenerator
-from gradtracer.compression import smooth_ndcg
 from gradtracer.compression.quality import compare, values_of
 from gradtracer.compression.simulation import simulated
 from gradtracer_schemas import Recipe
-from predicted_damage import agreement, spearman
-from recommenders import TUNED, Setting, Task
+from recommenders import TUNED, MatrixFactorization, Sequential, Setting, Task, TwoTower
 
 FLOOR = 0.995
 FLOOR_ROW = "ours at the floor"
-FORETOLD = 48
-"""Candidates, evenly over the ranks of predicted damage, that are measured to compare."""
 EMPTY = Recipe(model="", layers={})
 GRID: dict[str, list[Setting]] = {
     "mf": [
-        Setting(lambda task: recommenders.MatrixFactorization(task, 32), 3e-3, 0.1, 1024, 60),
-        Setting(lambda task: recommenders.MatrixFactorization(task, 32), 3e-3, 0.3, 1024, 60),
-        Setting(lambda task: recommenders.MatrixFactorization(task, 64), 3e-3, 0.1, 1024, 60),
-        Setting(lambda task: recommenders.MatrixFactorization(task, 64), 3e-3, 0.3, 1024, 60),
-        Setting(lambda task: recommenders.MatrixFactorization(task, 64), 3e-3, 0.6, 1024, 60),
-        Setting(lambda task: recommenders.MatrixFactorization(task, 128), 3e-3, 0.3, 1024, 60),
-        Setting(lambda task: recommenders.MatrixFactorization(task, 128), 2e-3, 0.5, 1024, 60),
+        Setting(partial(MatrixFactorization, dim=32), 3e-3, 0.1, 1024, 60),
+        Setting(partial(MatrixFactorization, dim=32), 3e-3, 0.3, 1024, 60),
+        Setting(partial(MatrixFactorization, dim=64), 3e-3, 0.1, 1024, 60),
+        Setting(partial(MatrixFactorization, dim=64), 3e-3, 0.3, 1024, 60),
+        Setting(partial(MatrixFactorization, dim=64), 3e-3, 0.6, 1024, 60),
+        Setting(partial(MatrixFactorization, dim=128), 3e-3, 0.3, 1024, 60),
+        Setting(partial(MatrixFactorization, dim=128), 2e-3, 0.5, 1024, 60),
     ],
     "two-tower": [
-        Setting(lambda task: recommenders.TwoTower(task, 32, 0.1, 0.2), 3e-3, 0.01, 1024, 30),
-        Setting(lambda task: recommenders.TwoTower(task, 32, 0.15, 0.3), 3e-3, 0.1, 1024, 30),
-        Setting(lambda task: recommenders.TwoTower(task, 64, 0.2, 0.3), 2e-3, 0.1, 1024, 30),
-        Setting(lambda task: recommenders.TwoTower(task, 32, 0.2, 0.2), 3e-3, 0.3, 1024, 30),
+        Setting(
+            partial(TwoTower, dim=32, temperature=0.1, dropout=0.2),
+            3e-3,
+            0.01,
+            1024,
+            30,
+        ),
+        Setting(
+            partial(TwoTower, dim=32, temperature=0.15, dropout=0.3),
+            3e-3,
+            0.1,
+            1024,
+            30,
+        ),
+        Setting(
+            partial(TwoTower, dim=64, temperature=0.2, dropout=0.3),
+            2e-3,
+            0.1,
+            1024,
+            30,
+        ),
+        Setting(
+            partial(TwoTower, dim=32, temperature=0.2, dropout=0.2),
+            3e-3,
+            0.3,
+            1024,
+            30,
+        ),
     ],
     "sequential": [
-        Setting(lambda task: recommenders.Sequential(task, 64, 1, 0.3), 2e-3, 0.01, 64, 40),
-        Setting(lambda task: recommenders.Sequential(task, 48, 2, 0.3), 3e-3, 0.01, 64, 40),
-        Setting(lambda task: recommenders.Sequential(task, 64, 1, 0.5), 4e-3, 0.1, 64, 40),
+        Setting(partial(Sequential, dim=64, blocks=1, dropout=0.3), 2e-3, 0.01, 64, 40),
+        Setting(partial(Sequential, dim=48, blocks=2, dropout=0.3), 3e-3, 0.01, 64, 40),
+        Setting(partial(Sequential, dim=64, blocks=1, dropout=0.5), 4e-3, 0.1, 64, 40),
     ],
 }
 """With early stopping after 3 epochs without a better validation; seed 100."""
 
 
-def trained(name: str, task: Task, seed: int, cache: Path) -> nn.Module:
-    """The tuned model of a seed, from the cache where it is there."""
-    path = cache / f"{name}_{seed}.pt"
-    if path.exists():
-        model = TUNED[name].build(task)
-        model.load_state_dict(torch.load(path, weights_only=True))
-        return model.eval()
-    model = recommenders.train(TUNED[name], task, seed)
-    cache.mkdir(parents=True, exist_ok=True)
-    torch.save(model.state_dict(), path)
-    return model
-
-
 def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> dict[str, Any]:
     """Everything of one model and seed."""
-    model = trained(name, task, seed, cache)
-    before = recommenders.test(model, task)
-    base = float(before.mean())
-    full = file_size(model.state_dict())
+    model = recommenders.trained(name, task, seed, cache)
+    base = float(recommenders.test(model, task).mean())
+    full = file_size(model)
     rows: dict[str, dict[str, float]] = {}
 
     def note(row: str, changed: nn.Module, size: int) -> None:
@@ -133,8 +139,8 @@ def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> di
         # what training on by itself does: without it the finished would be flattered
         note("FP32, finished", *_finished(name, task, model, EMPTY, evaluate))
         # the smaller of the finished one and of the unfinished whose floor the solver vouches for
-        values = [values_of(evaluate, each) for each in (model, finished[size][0])]
-        row = "ours at 8x, finished" if generator.holds(compare(*values, 0.9)) else FLOOR_ROW
+        asked, after = (values_of(evaluate, each) for each in (model, finished[size][0]))
+        row = "ours at 8x, finished" if generator.holds(compare(asked, after, 0.9)) else FLOOR_ROW
         rows["ours, floor vouched for"] = dict(rows[row])
     return {
         "model": name,
@@ -142,15 +148,14 @@ def measure(name: str, task: Task, seed: int, cache: Path, finishes: bool) -> di
         "base": base,
         "seconds": seconds,
         "rows": rows,
-        **_foretold(generator, model, task, before),
     }
 
 
 def _within(generator: RecipeGenerator, model: nn.Module, most: int) -> tuple[Recipe, int]:
     """The recipe whose file has at most so many bytes, and how many it has.
 
-    Beside its numbers a file has some hundred bytes for each tensor, and tiers make tensors: what
-    a file has too many of is asked for less, until it fits.
+    Beside its numbers a file has a header, which is longer with tiers: what a file has too many of
+    is asked for less, until it fits.
     """
     asked = most
     while True:
@@ -169,41 +174,6 @@ def _finished(
     return simulated(changed, storage), saved_bytes(changed, storage)
 
 
-def _foretold(
-    generator: RecipeGenerator, model: nn.Module, task: Task, before: Tensor
-) -> dict[str, Any]:
-    """What was predicted of single changes of all sizes, and measured on validation and test."""
-    validation = recommenders.validate(model, task)
-    predicted: list[float] = []
-    smooth: list[float] = []
-    seen: list[list[Tensor]] = [[], []]
-    ordered = sorted(generator.tried, key=lambda each: each.damage)
-    picks = np.unique(np.linspace(0, len(ordered) - 1, FORETOLD).round().astype(int))
-    for each in (ordered[at] for at in picks):
-        changed = simulated(model, Recipe(model="", layers=dict(each.layers)))
-        predicted.append(each.damage)
-        smooth.append(-_smooth(changed, task))
-        seen[0].append(validation - recommenders.validate(changed, task))
-        seen[1].append(before - recommenders.test(changed, task))
-    lost = [torch.stack(each).double().numpy() for each in seen]
-    found = [agreement(np.array(predicted), each) for each in lost]
-    return {
-        "validation": found[0]._asdict(),
-        "test": found[1]._asdict(),
-        "smooth": [spearman(np.array(smooth), each.mean(1)) for each in lost],
-        "candidates": len(predicted),
-    }
-
-
-@torch.no_grad()
-def _smooth(model: Any, task: Task) -> float:
-    """NDCG@10 of validation as a smooth function of the scores."""
-    scores = model.score_all(task).masked_fill(task.seen, -torch.inf)
-    scores[:, 0] = -torch.inf
-    users = task.validation.any(dim=1)
-    return float(smooth_ndcg(scores[users], task.validation[users]).mean())
-
-
 def table(results: list[dict[str, Any]]) -> str:
     """One line for each model and way."""
     lines = [
@@ -213,22 +183,9 @@ def table(results: list[dict[str, Any]]) -> str:
     for name in dict.fromkeys(each["model"] for each in results):
         mine = [each for each in results if each["model"] == name]
         lines += [_line(name, row, mine) for row in mine[0]["rows"]]
-        smooth = np.mean([each["smooth"] for each in mine], axis=0)
-        lines.append(
-            f"{name:<11}{np.mean([each['candidates'] for each in mine]):.0f} candidates, Spearman "
-            f"of predicted with measured damage: {_told(mine, 'validation')}; "
-            f"{_told(mine, 'test')}; of the smooth NDCG's damage {smooth[0]:.2f} and "
-            f"{smooth[1]:.2f}; recipe in "
-            f"{np.median([each['seconds'] for each in mine]):.0f} s of CPU"
-        )
+        seconds = np.median([each["seconds"] for each in mine])
+        lines.append(f"{name:<11}recipe in {seconds:.0f} s of CPU")
     return "\n".join(lines)
-
-
-def _told(mine: list[dict[str, Any]], part: str) -> str:
-    rank, ceiling, told = (
-        np.mean([each[part][name] for each in mine]) for name in ("rank", "ceiling", "told_apart")
-    )
-    return f"{part} {rank:.2f} of at most {ceiling:.2f} ({told:.0f} told from 0)"
 
 
 def _line(name: str, row: str, mine: list[dict[str, Any]]) -> str:

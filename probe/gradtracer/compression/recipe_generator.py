@@ -58,9 +58,9 @@ class RecipeGenerator:
             neither trained the model nor chose when to stop it. None: damage is predicted only.
         floor: Least quality that may be left, as a share of what it is now.
         model: Needed where `source` is a tracker of a table whose model nobody watches.
-        loss: Takes the model and returns a smooth loss, to predict damage by how it rises. Best one
-            that stands for the metric on the examples of `evaluate`, e.g. `smooth_ndcg` with its
-            sign turned or the cross-entropy of the held-out items; a training batch tells less.
+        loss: Takes the model and returns a smooth loss, to predict damage by how it rises. Best the
+            cross-entropy of the items held out in `evaluate`; a training batch tells less, and
+            `smooth_ndcg` knows which users are asked, so that what is chosen by it suits them.
         look_ups: How often each row of a table was looked up, by the table's path `[N]`; those
             that a tracker counted need not be given.
         dot_products: Pairs of tables that the model uses in dot products with each other and in
