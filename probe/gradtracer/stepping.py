@@ -23,6 +23,11 @@ from gradtracer.training_sites import record_step
 class StepWatcher(Protocol):
     """Something that observes parameters."""
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether `before_step` is to be called at the next step."""
+        ...
+
     def parameters(self) -> Iterable[torch.Tensor]:
         """The parameters it observes, as they are now."""
         ...
@@ -51,7 +56,7 @@ _handles: list[RemovableHandle] = []
 _Match = tuple[weakref.ref[Optimizer], list[int], list[weakref.ref[StepWatcher]]]
 """An optimizer, the sizes of its parameter groups, and who observes one of its parameters."""
 _matches: weakref.WeakKeyDictionary[Optimizer, _Match] = weakref.WeakKeyDictionary()
-_latest: list[_Match] = []
+_latest: _Match | None = None
 """That of the latest step: most trainings have one optimizer, and weak keys are slow."""
 
 
@@ -95,19 +100,27 @@ def remove_watcher(watcher: StepWatcher) -> None:
 
 def forget_matches() -> None:
     """Look again which watcher belongs to which optimizer, e.g. after a parameter was replaced."""
+    global _latest
     _matches.clear()
-    _latest.clear()
+    _latest = None
+
+
+# What follows runs at every step, with code and data that are not in the cache: each call of a
+# function costs a microsecond.
 
 
 def _before(
     optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    watchers = _watchers_of(optimizer)
+    match = _latest
+    shape = [len(group["params"]) for group in optimizer.param_groups]
+    if match is None or match[0]() is not optimizer or match[1] != shape:
+        match = _find(optimizer, shape)
     closure = args[1] if len(args) > 1 else kwargs.get("closure")
     if closure is None:
-        for ref in watchers:
+        for ref in match[2]:
             watcher = ref()
-            if watcher is not None:
+            if watcher is not None and watcher.looks_ahead:
                 watcher.before_step(optimizer)
         return None
 
@@ -124,40 +137,34 @@ def _before(
 
 def _after(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
     # Who was told before, unless the step itself changed who there is.
-    known = _known(optimizer)
-    for ref in known[2] if known is not None else ():
-        watcher = ref()
-        if watcher is not None:
-            watcher.after_step(optimizer)
+    match = _latest
+    if match is None or match[0]() is not optimizer:
+        match = _matches.get(optimizer)
+    if match is not None:
+        for ref in match[2]:
+            watcher = ref()
+            if watcher is not None:
+                watcher.after_step(optimizer)
     for ref in _counters:
         counter = ref()
         if counter is not None:
             counter.stepped(optimizer)
 
 
-def _watchers_of(optimizer: Optimizer) -> list[weakref.ref[StepWatcher]]:
-    shape = [len(group["params"]) for group in optimizer.param_groups]
-    known = _known(optimizer)
-    if known is not None and known[1] == shape:
-        return known[2]
-    for callback in _newcomers:
-        callback(optimizer)
-    record_step(optimizer)
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    matching = [
-        ref
-        for ref in _watchers
-        if (watcher := ref()) is not None and any(id(p) in held for p in watcher.parameters())
-    ]
-    _matches[optimizer] = match = (weakref.ref(optimizer), shape, matching)
-    _latest[:] = [match]
-    return matching
-
-
-def _known(optimizer: Optimizer) -> _Match | None:
-    if _latest and _latest[0][0]() is optimizer:
-        return _latest[0]
-    known = _matches.get(optimizer)
-    if known is not None:
-        _latest[:] = [known]
-    return known
+def _find(optimizer: Optimizer, shape: list[int]) -> _Match:
+    """The optimizer's match, of groups of this `shape`."""
+    global _latest
+    match = _matches.get(optimizer)
+    if match is None or match[1] != shape:
+        for callback in _newcomers:
+            callback(optimizer)
+        record_step(optimizer)
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        matching = [
+            ref
+            for ref in _watchers
+            if (watcher := ref()) is not None and any(id(p) in held for p in watcher.parameters())
+        ]
+        _matches[optimizer] = match = (weakref.ref(optimizer), shape, matching)
+    _latest = match
+    return match

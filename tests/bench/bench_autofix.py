@@ -205,6 +205,8 @@ class Watched:
     def parameters(self) -> Iterable[torch.Tensor]:
         return (self.table.weight,)
 
+    looks_ahead = True
+
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
         self.scaler.before_step(self.table.weight, "update")
 

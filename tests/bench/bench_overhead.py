@@ -35,6 +35,9 @@ import torch
 from original import OURS, OriginalMissing, ask, original_python
 from side import DIM, Training
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workspaces"))
+from bursts import follows_next
+
 from gradtracer.analyzers.embedding import EmbeddingTracker
 from gradtracer.analyzers.forward_hook import listen
 from gradtracer.analyzers.table_observer import TableObserver
@@ -98,7 +101,7 @@ def followed_share(rows: int, batch: int, interval: int) -> float:
     observer = TableObserver(
         torch.empty(rows, 1), track_interval=interval, seed=0, padding_idx=None
     )
-    return sum(observer._in_burst(batch) for _ in range(RUN_LENGTH)) / RUN_LENGTH
+    return sum(follows_next(observer, batch) for _ in range(RUN_LENGTH)) / RUN_LENGTH
 
 
 def measure(rows: int, batch: int, interval: int, pairs: int, folder: Path) -> tuple[float, str]:

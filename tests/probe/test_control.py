@@ -292,20 +292,21 @@ def test_a_flood_is_taken_a_few_at_a_time(door: Door) -> None:
 
 def test_interval_of_a_table_may_change_within_a_burst_and_within_a_pause() -> None:
     import torch
+    from bursts import follows_next
 
     from gradtracer.analyzers.table_observer import TableObserver
 
     observer = TableObserver(torch.zeros(50, 4), track_interval=100, seed=0, padding_idx=None)
-    follows = [observer._in_burst(16) for _ in range(300)]
+    follows = [follows_next(observer, 16) for _ in range(300)]
     length = follows.index(False)
     assert follows == [True] * length + [False] * (300 - length)
     started: list[int] = []
     observer.tracked_steps = length
     observer.noise.start_burst = lambda: started.append(1)  # type: ignore[method-assign]
     observer.set_interval(1)
-    assert [observer._in_burst(16) for _ in range(5)] == [False, True, True, True, True]
+    assert [follows_next(observer, 16) for _ in range(5)] == [False, True, True, True, True]
     # The gradients on both sides of the pause are not successive ones.
     assert started == [1]
     observer.set_interval(2)
-    follows = [observer._in_burst(16) for _ in range(4 * length)]
+    follows = [follows_next(observer, 16) for _ in range(4 * length)]
     assert sum(follows) == pytest.approx(2 * length, abs=length)

@@ -104,6 +104,7 @@ class EmbeddingTracker(OriginalMethods):
         self.track_interval = max(1, int(track_interval))
         self._auto_fix = AutoFixSwitch(run, self.name, self.track_interval)
         self.steps = self._loaded_steps = 0
+        self.looks_ahead = True
         self._counts_step = True
         self._order = CallOrder(self.name)
         self._active = run.observing
@@ -180,19 +181,20 @@ class EmbeddingTracker(OriginalMethods):
         if not self._active:
             return
         try:
-            self._follow_parameter()
-            self._observer.look_up(ids, trains=self._weight.requires_grad)
+            # The attribute goes through a method of nn.Module, at every step.
+            weight = self.layer._parameters.get("weight")  # pyright: ignore[reportPrivateUsage]
+            if weight is not self._weight:
+                self._follow_parameter()
+            trains = self._weight.requires_grad
+            if not trains:
+                self._follow_device()
+            self._observer.look_up(ids, trains=trains)
         except Exception:
             self._fail("counting look-ups")
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """Called right before the optimizer that holds the table steps."""
-        known = self._optimizer() if self._optimizer is not None else None
-        # Of two optimizers that hold the table, the second steps on what the first one has.
-        self._counts_step = known is None or known is optimizer or self._observer.has_pending
-        if known is not optimizer and self._counts_step:
-            self._optimizer = weakref.ref(optimizer)
-            self._training = training_sites(optimizer)
+        """Called right before the optimizer that holds the table steps, unless it is asleep."""
+        self._counts_step = self._is_own(optimizer)
         if not self._active:
             return
         try:
@@ -206,15 +208,37 @@ class EmbeddingTracker(OriginalMethods):
         """Called right after."""
         if not self._active:
             return
+        observer = self._observer
+        if not self.looks_ahead:
+            known = self._optimizer
+            own = (known is not None and known() is optimizer) or self._is_own(optimizer)
+            self._counts_step = own
+            try:
+                self.looks_ahead = own and observer.pass_over()
+            except Exception:
+                self._fail("counting look-ups")
+                return
+        elif observer.pauses and self._order.is_right and self._optimizer is not None:
+            self.looks_ahead = False
         self.steps += self._counts_step
         if self._auto_fix.begun:
-            steps = self.steps - self._loaded_steps
-            self._auto_fix.after_step(self._weight, self._observer, steps)
-        if self._observer.waits:
+            self.looks_ahead = True
+            self._auto_fix.after_step(self._weight, observer, self.steps - self._loaded_steps)
+        if observer.waits:
             try:
-                self._observer.after_step(self._weight)
+                observer.after_step(self._weight)
             except Exception:
                 self._fail("following the update")
+
+    def _is_own(self, optimizer: Optimizer) -> bool:
+        """Whether a step of this optimizer is a step of the table; then it is known from now on."""
+        known = self._optimizer() if self._optimizer is not None else None
+        # Of two optimizers that hold the table, the second steps on what the first one has.
+        own = known is None or known is optimizer or self._observer.has_pending
+        if own and known is not optimizer:
+            self._optimizer = weakref.ref(optimizer)
+            self._training = training_sites(optimizer)
+        return own
 
     def step(self, loss: Any = None) -> None:
         """Tell the loss, as `run.log(loss=...)` does; otherwise kept for the original's loops.
@@ -238,6 +262,7 @@ class EmbeddingTracker(OriginalMethods):
         self._auto_fix.take_loss(loss, self._observer)
 
     def _observe_gradient(self) -> None:
+        self._follow_device()
         weight, observer = self._weight, self._observer
         # A pause follows a burst, which has seen one: to ask for it makes an object in vain.
         grad = None if observer.pauses else weight.grad
@@ -247,28 +272,37 @@ class EmbeddingTracker(OriginalMethods):
         observer.before_step(weight, grad, self.run.step)
 
     def _follow_parameter(self) -> None:
-        # The attribute goes through a method of nn.Module, at every step.
-        weight = self.layer._parameters.get("weight")  # pyright: ignore[reportPrivateUsage]
-        if weight is None:
-            weight = self.layer.weight
-        if weight is self._weight and weight.device == self._observer.device:
-            return
+        """Observe the parameter that the table has now, which may still be the same."""
+        # Where it is computed (`torch.nn.utils.parametrize`) it is no parameter of the layer's.
+        if self.layer.weight is not self._weight:
+            self._begin_anew(self.layer.weight)
+
+    def _follow_device(self) -> None:
+        """A parameter that was moved is the same object."""
+        if self._weight.device != self._observer.device:
+            passes = self._observer.batch if self._observer.has_pending else []
+            self._begin_anew(self._weight)
+            for ids in passes:
+                self._observer.look_up(ids, trains=True)
+
+    def _begin_anew(self, weight: torch.Tensor) -> None:
         self._weight = weight
         self._observer = self._observe()
         self._reports = self._begin_reports()
         self._auto_fix.replaced(weight)
+        self.looks_ahead = True
         forget_matches()
         _log.info("%s: its weight was replaced or moved; observation starts anew", self.name)
 
     def _fail(self, doing: str) -> None:
         """Switch off, say so once, and let the training go on."""
-        self._active = False
+        self._active, self.looks_ahead = False, True
         self._auto_fix.end()
         self.run.fault(self.name, f"stopped observing while {doing}")
 
     def forget(self) -> None:
         """Become inert: this is a copy in another process."""
-        self._active = False
+        self._active, self.looks_ahead = False, True
         self._auto_fix.forget()
 
     # In the reporting thread, or when the user asks.
@@ -422,7 +456,7 @@ class EmbeddingTracker(OriginalMethods):
     def detach(self) -> None:
         """Stop observing; figures stay readable. A second call does nothing."""
         if self._active:
-            self._active = False
+            self._active, self.looks_ahead = False, True
             self._stop_listening()
             remove_watcher(self)
             self._auto_fix.end()

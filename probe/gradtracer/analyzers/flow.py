@@ -56,6 +56,8 @@ class FlowTracker:
     name = ""
     """As a tracker it stands for several layers."""
 
+    looks_ahead = True
+
     def __init__(
         self,
         model: nn.Module,

@@ -41,7 +41,21 @@ class ForwardHook:
         if listener is None and self._early is None:
             return
         ids = args[0] if args else kwargs["input"]
-        if not module.training or not self._is_look_up(ids):
+        if not module.training or type(ids) is not torch.Tensor:
+            # Tracing for export runs it on tensors without content.
+            return
+        if not torch.is_grad_enabled():
+            self._without_grad += 1
+            return
+        # What is not asked while compiling cannot be traced, and would break the graph in two.
+        # PyTorch has no public word for "inside a backward pass".
+        if (
+            not torch.compiler.is_compiling()
+            and (
+                torch._C._current_graph_task_id() != -1 or self._without_grad  # pyright: ignore[reportPrivateUsage]
+            )
+            and self._runs_again()
+        ):
             return
         if listener is not None:
             listener.looked_up(ids)
@@ -67,27 +81,17 @@ class ForwardHook:
         """Tell nobody any more."""
         self._listener = self._early = None
 
-    def _is_look_up(self, ids: torch.Tensor) -> bool:
-        """Whether a forward pass in training mode is a look-up of its own.
+    def _runs_again(self) -> bool:
+        """Whether a forward pass is no look-up of its own.
 
         Activation checkpointing runs a forward twice, the second time within the backward pass:
-        that one counts only where the first ran without gradients (the reentrant kind). Tracing
-        for export runs it on tensors without content.
+        that one counts only where the first ran without gradients (the reentrant kind).
         """
-        if type(ids) is not torch.Tensor:
+        if torch._C._current_graph_task_id() == -1:  # pyright: ignore[reportPrivateUsage]
+            self._without_grad = 0
             return False
-        if not torch.is_grad_enabled():
-            self._without_grad += 1
-            return False
-        if torch.compiler.is_compiling():
-            # What follows cannot be traced, and would break the user's graph in two.
-            return True
-        # PyTorch has no public word for "inside a backward pass".
-        if torch._C._current_graph_task_id() != -1:  # pyright: ignore[reportPrivateUsage]
-            self._without_grad -= 1
-            return self._without_grad >= 0
-        self._without_grad = 0
-        return True
+        self._without_grad -= 1
+        return self._without_grad < 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ForwardHook:
         return ForwardHook(None, early=self._began_early)

@@ -55,6 +55,8 @@ class FlowManager:
         NothingToWatch: a path that the model does not have, or fewer than two towers.
     """
 
+    looks_ahead = True
+
     def __init__(
         self,
         model: nn.Module | str | None = None,

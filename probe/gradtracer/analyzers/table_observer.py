@@ -49,9 +49,9 @@ class TableObserver:
         self._recent = RecentLookUps(rows, device)
         self._step = 0
         self._followed: list[int] = []
-        """The run's steps of those not yet in the state of the noise."""
-        self._first = 0
-        """Of the recent steps, the first that is not yet in the state of the noise."""
+        """The run's steps that are followed and not yet in the state of the noise."""
+        self._bounds: list[int] = []
+        """Where each of them ends among the recent look-ups, after where the first one begins."""
         self._version = 0
         """Odd while recent look-ups go into the counts."""
         self._settled = time.monotonic()
@@ -86,14 +86,14 @@ class TableObserver:
         self.settle()
         self._version += 1
         for ids in self._pending:
-            self.exposure.add(ids.reshape(-1).long())
+            self.exposure.add(ids.reshape(-1))
         self._pending.clear()
         self._version += 1
 
     @property
     def look_ups(self) -> int:
         """Look-ups up to the last step."""
-        return self.exposure.total + self._recent.bounds[-1]
+        return self.exposure.total + self._recent.end
 
     @property
     def batch(self) -> list[torch.Tensor]:
@@ -130,6 +130,9 @@ class TableObserver:
 
         While the observer `pauses`, the gradient may be left out.
         """
+        if self.pauses:
+            self.pass_over()
+            return
         pending = self._pending
         self._step = step
         size = 0
@@ -138,41 +141,69 @@ class TableObserver:
         if size == 0:
             pending.clear()
             return
-        follows = (self.pauses or grad is not None) and self._in_burst(size)
-        self._take(size, follows)
-        self._last, self._pending = pending, []
-        if follows and grad is not None:
-            # With `create_graph` it is part of a graph. Cheaper than a context at every step.
-            grad = grad.detach() if grad.requires_grad else grad
-            given = pending[0] if len(pending) == 1 else None
-            self._follow(weight, grad, self._recent.latest, given)
+        if grad is None:
+            self._settle_followed()
+            self._keep_pending()
+            return
+        self._continue_burst(size)
+        self._make_room(size)
+        self._keep_pending()
+        # With `create_graph` it is part of a graph. Cheaper than a context at every step.
+        grad = grad.detach() if grad.requires_grad else grad
+        self._follow(weight, grad, pending)
 
-    def _take(self, size: int, follows: bool) -> None:
+    def pass_over(self) -> bool:
+        """An optimizer steps, or has stepped, while the observer `pauses`. True: no longer.
+
+        Most of what a step outside a burst costs: its code and data have left the cache.
+        """
+        if not self._pending:
+            return False
+        if self._bounds:
+            self._settle_followed()
+        self._keep_pending()
+        self._paused = True
+        # The interval may have become shorter since the burst began.
+        left = min(self._pause_left - 1, self._burst_length * (self._interval - 1))
+        self._pause_left = left
+        return left <= 0
+
+    def _keep_pending(self) -> None:
         """Put the look-ups of a step among the recent ones."""
-        recent = self._recent
-        if not recent.fits(size) or time.monotonic() - self._settled > _SETTLE_SECONDS:
+        recent, pending = self._recent, self._pending
+        for ids in pending:
+            if not recent.append(ids):
+                self.settle()
+                recent.append(ids)
+        self._last, self._pending = pending, []
+
+    def _make_room(self, size: int) -> None:
+        """For a followed step of `size` look-ups, which go side by side."""
+        bounds = self._bounds
+        if not self._recent.fits(size):
             self.settle()
-        elif recent.steps > self._first:
-            waiting = recent.bounds[-1] - recent.bounds[self._first]
-            if (
-                not follows
-                or recent.steps - self._first >= self.noise.together
-                or waiting + size > _TOGETHER
-            ):
-                self._settle_followed()
-        recent.append(self._pending, size)
-        if not follows:
-            self._first = recent.steps
+            self._recent.reserve(size)
+        elif bounds and (
+            len(bounds) > self.noise.together
+            or bounds[-1] - bounds[0] + size > _TOGETHER
+            or time.monotonic() - self._settled > _SETTLE_SECONDS
+        ):
+            self._settle_followed()
+        if not self._bounds:
+            self._bounds = [self._recent.end]
 
     def _settle_followed(self) -> None:
         """Take the followed steps into the state of the noise; they are still to be counted."""
-        recent = self._recent
-        if recent.steps > self._first:
-            bad = self.noise.settle(*recent.since(self._first))
+        bounds = self._bounds
+        if bounds:
+            first = bounds[0]
+            ids = self._recent.ids[first : bounds[-1]]
+            bad = self.noise.settle(ids, [bound - first for bound in bounds])
             if bad is not None:
                 self._note_nonfinite(bad)
             self._followed.clear()
-            self._first = recent.steps
+            self._bounds = []
+        self._settled = time.monotonic()
 
     def _note_nonfinite(self, bad: torch.Tensor) -> None:
         """`[S]` bool: which of the followed steps."""
@@ -188,24 +219,20 @@ class TableObserver:
         In the training's thread.
         """
         recent = self._recent
-        if recent.steps:
-            self._settle_followed()
+        self._settle_followed()
+        if recent.end:
             self._version += 1
             self.exposure.add(recent.ids)
             recent.clear()
-            self._first = 0
             self._version += 1
-        self._settled = time.monotonic()
 
-    def _follow(
-        self,
-        weight: torch.Tensor,
-        grad: torch.Tensor,
-        ids: torch.Tensor,
-        given: torch.Tensor | None,
-    ) -> None:
-        bounds = self._recent.bounds
-        self.noise.record(bounds[-2] - bounds[self._first], ids, grad, given)
+    def _follow(self, weight: torch.Tensor, grad: torch.Tensor, passes: list[torch.Tensor]) -> None:
+        given = passes[0] if len(passes) == 1 else None
+        ids = torch.cat([each.reshape(-1) for each in passes]) if given is None else given
+        ids = ids.reshape(-1).long()
+        bounds = self._bounds
+        self.noise.record(bounds[-1] - bounds[0], ids, grad, given)
+        bounds.append(self._recent.end)
         self._followed.append(self._step)
         if self.tracked_steps % _MOVEMENT_EVERY[grad.is_sparse] == 0:
             # A sparse gradient moves its own rows only: then there is no drift to look for.
@@ -242,7 +269,7 @@ class TableObserver:
             return torch.as_tensor(state[name]).to(self.device, copy=True)
 
         self._recent.clear()
-        self._first = 0
+        self._bounds = []
         self._followed.clear()
         self.noise.discard()
         self.exposure.load_state_dict(state["exposure"])
@@ -255,8 +282,8 @@ class TableObserver:
         # Steps may lie between the two processes.
         self.noise.start_burst()
 
-    def _in_burst(self, batch_size: int) -> bool:
-        """Whether this step is followed: bursts of consecutive steps, 1/interval of all.
+    def _continue_burst(self, batch_size: int) -> None:
+        """A step is followed: in bursts of consecutive steps, 1/interval of all.
 
         Sampling single steps would turn an alternation of period 2 into a steady pull, so a row
         must be seen at several exposures in succession. A large table's first bursts are short, so
@@ -266,8 +293,8 @@ class TableObserver:
             if self._paused:
                 self._paused = False
                 self.noise.start_burst()
-            return True
-        if self._burst_left == 0 and self._pause_left == 0:
+            return
+        if self._burst_left == 0:
             self._paused = False
             rows = self.exposure.counts.numel()
             low, high = _BURST_BOUNDS
@@ -277,10 +304,4 @@ class TableObserver:
             self._pause_left = length * (self._interval - 1)
             if self.tracked_steps:
                 self.noise.start_burst()
-        if self._burst_left > 0:
-            self._burst_left -= 1
-            return True
-        # The interval may have become shorter since the burst began.
-        self._pause_left = min(self._pause_left - 1, self._burst_length * (self._interval - 1))
-        self._paused = True
-        return False
+        self._burst_left -= 1

@@ -47,6 +47,8 @@ class _Part(NamedTuple):
 class WeightLooks:
     """What the optimizers of a training do to coordinates of its weights."""
 
+    looks_ahead = True
+
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
         self._weights: list[weakref.ref[torch.Tensor]] = []

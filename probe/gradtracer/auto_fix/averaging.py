@@ -76,6 +76,8 @@ class RowAverage:
         SettingsError: `c` or `floor` out of range, another `dtype`.
     """
 
+    looks_ahead = False
+
     def __init__(
         self,
         layer: nn.Embedding | nn.EmbeddingBag,

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import torch
 
 _FIRST_NOTE = 64
+_AT_ONCE = 16_384
+_COUNTS_IN_A_LINE = 16
+"""Of the cache."""
 INT32_MAX = 2**31 - 1
 
 
@@ -35,9 +38,10 @@ class Exposure:
         self._notes: list[tuple[int, torch.Tensor]] = []
         self._next_note = _FIRST_NOTE
         self._ones = torch.ones(0, dtype=torch.int32, device=device)
+        self._rows = torch.zeros(0, dtype=torch.int64, device=device)
 
     def add(self, ids: torch.Tensor) -> None:
-        """Count one look-up for each entry of `ids`, `[B]` int64 on the table's device.
+        """Count one look-up for each entry of `ids`, `[B]` of any integer type.
 
         Cost O(B), no host synchronisation. An empty batch counts nothing.
         """
@@ -47,9 +51,17 @@ class Exposure:
         self.total += size
         if self.total > INT32_MAX and self.counts.dtype == torch.int32:
             self.counts = self.counts.long()
-        if self._ones.numel() < size or self._ones.dtype != self.counts.dtype:
-            self._ones = torch.ones(size, dtype=self.counts.dtype, device=self.counts.device)
-        self.counts.scatter_add_(0, ids, self._ones[:size])
+        if self.counts.device.type == "cpu" and _COUNTS_IN_A_LINE * size >= self.counts.numel():
+            # Most of the counts are needed: read in their order they come to the cache in a third
+            # of the time that they take one by one.
+            self.counts.max()
+        part = min(size, _AT_ONCE)
+        if self._ones.numel() < part or self._ones.dtype != self.counts.dtype:
+            self._ones = torch.ones(part, dtype=self.counts.dtype, device=self.counts.device)
+            self._rows = torch.zeros(part, dtype=torch.int64, device=self.counts.device)
+        for some in ids.split(_AT_ONCE):
+            rows = self._rows[: some.numel()].copy_(some)
+            self.counts.scatter_add_(0, rows, self._ones[: some.numel()])
         if self.total >= self._next_note:
             self._notes.append((self.total, torch.count_nonzero(self.counts)))
             self._next_note = next_note(self.total)

@@ -147,7 +147,7 @@ class NoiseEnergy:
         """Take what was recorded into the state.
 
         Args:
-            ids: `[n]` int64, the look-ups of all recorded steps, one step at least.
+            ids: `[n]` int64 or int32, the look-ups of all recorded steps, one step at least.
             bounds: where each step begins among them, and where the last one ends.
 
         Returns:
@@ -184,7 +184,7 @@ class NoiseEnergy:
             self._make_room(size)
         places, ones = self._places[:size], self._ones[:size]
         at, words = self._at.part(0, _WORDS * size), self._words.part(0, _WORDS * size)
-        torch.add(ids * _WORDS, self._word, out=at.view(_WORDS, size))
+        torch.add(self._word, ids, alpha=_WORDS, out=at.view(_WORDS, size))
         words = torch.index_select(self.state, 0, at, out=words).view(_WORDS, size)
         # The sketches, which nobody else reads, say for a moment who stands for each row. Which of
         # a row's occurrences does is left to the device.

@@ -1,68 +1,75 @@
-"""The look-ups of the last few steps, in one buffer, so that one operation takes in many steps."""
+"""The look-ups of the last steps, in one buffer, so that one operation takes in many steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
-from gradtracer.statistics.step_buffer import StepBuffer
+from gradtracer.statistics.exposure import INT32_MAX
 
-_CAPACITY = (4_096, 131_072)
+_CAPACITY = (8_192, 131_072)
+_VIEWS = 256
+"""Kept at most; batches of ever other sizes have no use for them."""
 
 
 class RecentLookUps:
-    """Copies of ids, `[n]` int64 on the table's device, side by side in the order of the steps.
+    """Copies of ids, `[n]` int32 on the table's device, side by side in the order of the steps.
 
-    Copies, as a loader may fill the same tensor anew for the next step. Holds half a byte for each
-    row of the table, within 32 KiB and 1 MiB, or the largest step: the more look-ups are counted at
-    once, the more of them find a row's count in the cache.
+    Copies, as a loader may fill the same tensor anew for the next step. Holds one id for eight rows
+    of the table, within 32 and 512 KiB, or the largest pass: the more look-ups are counted at once,
+    the more of them find a row's count in the cache. Views into the buffer are kept, as making one
+    takes longer than the copy into it (its code has left the cache since the last step), and
+    batches are mostly alike.
     """
 
     def __init__(self, rows: int, device: torch.device) -> None:
         low, high = _CAPACITY
-        self._capacity = min(max(low, rows // 16), high)
-        self._buffer = StepBuffer(torch.zeros(0, dtype=torch.int64, device=device))
-        self.bounds = [0]
-        """Where each step ends, after a first 0."""
-
-    @property
-    def steps(self) -> int:
-        """Number of steps held."""
-        return len(self.bounds) - 1
+        self._capacity = min(max(low, rows // 8), high)
+        dtype = torch.int32 if rows <= INT32_MAX else torch.int64
+        self._whole = torch.zeros(0, dtype=dtype, device=device)
+        self.end = 0
+        """Number of look-ups held."""
+        self._views: dict[int, tuple[torch.Size, int, torch.Tensor]] = {}
 
     @property
     def ids(self) -> torch.Tensor:
         """All of them; a view, valid until `clear`."""
-        return self._buffer.whole[: self.bounds[-1]]
-
-    @property
-    def latest(self) -> torch.Tensor:
-        """Those of the latest step; a view like `ids`."""
-        return self._buffer.part(self.bounds[-2], self.bounds[-1])
-
-    def since(self, step: int) -> tuple[torch.Tensor, list[int]]:
-        """Those of the steps from number `step` on, and `bounds` for them alone."""
-        first = self.bounds[step]
-        return self.ids[first:], [bound - first for bound in self.bounds[step:]]
+        return self._whole[: self.end]
 
     def fits(self, size: int) -> bool:
         """Whether `size` more can be held beside those there are."""
-        return self.bounds[-1] + size <= max(self._capacity, self._buffer.size)
+        return self.end + size <= max(self._capacity, self._whole.numel())
 
-    def append(self, parts: Sequence[torch.Tensor], size: int) -> None:
-        """Take in one step of `size` ids, of any shape and integer type.
+    def reserve(self, size: int) -> None:
+        """Make room for `size` more, where there are none or they fit."""
+        end = self.end + size
+        if end > self._whole.numel():
+            grown = self._whole.new_zeros(max(end, self._capacity))
+            grown[: self.end] = self.ids
+            self._whole = grown
+            self._views.clear()
 
-        Where it does not fit, what is held must have been cleared.
-        """
-        end = self.bounds[-1]
-        if end + size > self._buffer.size:
-            self._buffer.resize(max(size, self._capacity))
-        for part in parts:
-            begin, end = end, end + part.numel()
-            self._buffer.part(begin, end).copy_(part if part.dim() == 1 else part.reshape(-1))
-        self.bounds.append(end)
+    def append(self, ids: torch.Tensor) -> bool:
+        """Take in `ids`, of any shape and integer type. False: what is held must go first."""
+        known = self._views.get(self.end)
+        if known is None or known[0] != ids.shape:
+            size = ids.numel()
+            if self.end and not self.fits(size):
+                return False
+            known = self._view(ids.shape, size)
+        _, end, view = known
+        view.copy_(ids)
+        self.end = end
+        return True
+
+    def _view(self, shape: torch.Size, size: int) -> tuple[torch.Size, int, torch.Tensor]:
+        begin, end = self.end, self.end + size
+        if end > self._whole.numel():
+            self.reserve(size)
+        if len(self._views) >= _VIEWS:
+            self._views.clear()
+        known = self._views[begin] = shape, end, self._whole[begin:end].view(shape)
+        return known
 
     def clear(self) -> None:
         """Let go of all."""
-        self.bounds = [0]
+        self.end = 0

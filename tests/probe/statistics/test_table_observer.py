@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bursts import follows_next
 from torch import nn
 
 from gradtracer.analyzers.table_figures import TableFigures, measure
@@ -64,13 +65,32 @@ def test_exposure_is_exact_at_every_interval(interval: int) -> None:
     assert figures.coverage == (truth > 0).mean()
 
 
-def test_ids_that_the_loader_overwrites_after_the_step_are_counted_as_they_were() -> None:
-    loop = Loop(nn.Embedding(50, 4), interval=10)
-    ids = torch.zeros(6, dtype=torch.int64)
-    for step in range(40):
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_ids_that_the_loader_overwrites_after_the_step_are_counted_as_they_were(
+    dtype: torch.dtype,
+) -> None:
+    loop = Loop(nn.Embedding(200, 4), interval=2)
+    ids = torch.zeros(60, dtype=dtype)
+    for step in range(100):
         ids.fill_(step)
         loop.step(ids)
-    assert loop.figures().counts.tolist() == [6] * 40 + [0] * 10
+    assert loop.observer.pauses
+    assert loop.figures().counts.tolist() == [60] * 100 + [0] * 100
+
+
+def test_passes_of_a_step_are_counted_in_a_pause_where_the_buffer_ends_between_them() -> None:
+    loop = Loop(nn.Embedding(50, 4, sparse=True), interval=100)
+    batches = ids_of(50, 9, 100)
+    for ids in batches:
+        loop.step(ids)
+    assert loop.observer.pauses
+    passes = [ids_of(50, size, 1, size)[0] for size in (5_000, 3_000, 2_000, 9_000, 0, 1)]
+    for each in passes:
+        loop.observer.look_up(each, trains=True)
+    loop.observer.before_step(loop.layer.weight, None)
+    truth = torch.bincount(torch.cat([*batches, *passes]), minlength=50)
+    assert read_state(loop.observer).counts.tolist() == truth.tolist()
+    assert loop.observer.look_ups == int(truth.sum())
 
 
 def test_a_batch_larger_than_the_buffer_and_a_small_one_after_it_are_counted() -> None:
@@ -98,7 +118,7 @@ def test_counting_waits_longer_than_the_noise_and_neither_loses_a_step(
         if loop.observer.tracked_steps > before:
             followed[ids.unique().numpy()] += 1
     assert 0 < loop.observer.tracked_steps < 300
-    assert loop.observer._recent.steps > loop.observer.noise.together
+    assert loop.observer._recent.end > 200 * loop.observer.noise.together
     loop.observer.count_pending()
     truth = np.bincount(torch.cat(batches).numpy(), minlength=rows)
     assert loop.observer.exposure.counts.tolist() == truth.tolist()
@@ -114,7 +134,7 @@ def test_another_thread_reads_exact_counts_between_steps_without_settling_them()
         loop.step(ids)
         truth = np.bincount(torch.cat(batches[:number]).numpy(), minlength=50)
         assert read_state(loop.observer).counts.tolist() == truth.tolist()
-    assert loop.observer._recent.steps > 0
+    assert loop.observer._recent.end > 0
 
 
 def test_a_reader_that_meets_a_settling_step_never_counts_it_twice() -> None:
@@ -263,7 +283,7 @@ def test_bursts_are_whole_and_take_their_share_of_every_long_prefix(
     )
     observer.tracked_steps = 0
     steps = 600 * interval
-    followed = [observer._in_burst(batch) for _ in range(steps)]
+    followed = [follows_next(observer, batch) for _ in range(steps)]
     assert followed[0]
     lengths = [len(run) for run in "".join("x" if f else " " for f in followed).split()]
     assert min(lengths[:-1], default=64) >= 64
