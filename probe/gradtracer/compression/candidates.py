@@ -142,37 +142,46 @@ class CandidateMaker:
                 )
 
     def _table(self, layer: Layer) -> Iterable[Candidate]:
-        dropped = self._never_looked_up(layer)
-        for base in self._bases(layer, dropped):
-            yield self._storage(layer, base)
+        for dropped, base in itertools.product(self._droppable(layer), self._bases(layer)):
+            yield self._storage(layer, _without(base, dropped))
         if layer.aliases or getattr(layer.module, "max_norm", None) is not None:
             return
         if getattr(layer.module, "mode", None) == "max":
             return
-        rows, kept = self._rows(layer), None
-        if dropped is not None:
-            kept = torch.from_numpy(~dropped).to(layer.weight.device)
-        moments = gram(layer.weight, kept)
-        for rank in _ranks(layer.weight.shape[1])[1:]:
-            if rank > len(layer.weight):
-                continue
-            A = table_map(moments, rank).to(layer.weight.dtype)
-            narrow = _at(layer.weight, rows) @ A
-            for quantization in _INTEGERS:
-                change = stored_as(narrow, quantization) @ A.T.float() - _at(layer.weight, rows)
-                entry = LayerRecipe(quantization=quantization, factor=Factor(rank=rank))
-                if dropped is not None:
+        rows = self._rows(layer)
+        for dropped in self._droppable(layer):
+            kept = None if dropped is None else torch.from_numpy(~dropped).to(layer.weight.device)
+            moments = gram(layer.weight, kept)
+            for rank in _ranks(layer.weight.shape[1])[1:]:
+                if rank > len(layer.weight):
+                    continue
+                A = table_map(moments, rank).to(layer.weight.dtype)
+                narrow = _at(layer.weight, rows) @ A
+                for quantization in _INTEGERS:
+                    change = stored_as(narrow, quantization) @ A.T.float()
+                    change = change - _at(layer.weight, rows)
+                    entry = LayerRecipe(quantization=quantization, factor=Factor(rank=rank))
                     entry = _without(entry, dropped)
-                yield self._candidate({layer.name: (entry, change)}, (layer,))
+                    yield self._candidate({layer.name: (entry, change)}, (layer,))
 
     def _pair(self, one: Layer, other: Layer) -> Iterable[Candidate]:
-        gone = [self._never_looked_up(layer) for layer in (one, other)]
+        dropped = [self._droppable(layer) for layer in (one, other)]
         plain = [
-            [self._storage(layer, base) for base in self._bases(layer, dropped)]
-            for layer, dropped in zip((one, other), gone, strict=True)
+            [
+                self._storage(layer, _without(base, drop))
+                for base in self._bases(layer)
+                for drop in drops
+            ]
+            for layer, drops in zip((one, other), dropped, strict=True)
         ]
         for left, right in itertools.product(*plain):
             yield both(left, right)
+        for gone in itertools.product(*dropped):
+            yield from self._narrowed(one, other, gone)
+
+    def _narrowed(
+        self, one: Layer, other: Layer, gone: tuple[_Mask | None, ...]
+    ) -> Iterable[Candidate]:
         weights = [layer.weight for layer in (one, other)]
         sampled = [self._rows(layer) for layer in (one, other)]
         grams = [
@@ -199,17 +208,14 @@ class CandidateMaker:
                         quantization=quantization,
                         factor=Factor(rank=rank, partners=[partner.name]),
                     )
-                    entry = entry if drop is None else _without(entry, drop)
+                    entry = _without(entry, drop)
                     changes[layer.name] = (entry, change)
                 yield self._candidate(changes, (one, other))
 
-    def _bases(self, layer: Layer, dropped: NDArray[np.bool_] | None) -> Iterable[LayerRecipe]:
-        """Storage of the full width: plain, without the rows never looked up, in tiers."""
-        for quantization in self._formats():
-            plain = LayerRecipe(quantization=quantization)
-            yield plain if dropped is None else _without(plain, dropped)
-        for entry in tiered(layer.name, self._sensitivity, self._formats()):
-            yield entry if dropped is None else _without(entry, dropped)
+    def _bases(self, layer: Layer) -> list[LayerRecipe]:
+        """Storage of the full width: plain, and in tiers."""
+        plain = [LayerRecipe(quantization=quantization) for quantization in self._formats()]
+        return plain + list(tiered(layer.name, self._sensitivity, self._formats()))
 
     def _formats(self) -> tuple[Quantization, ...]:
         return ("FP16", "INT8", "INT4", "INT2") if self._measures else ("FP16", "INT8", "INT4")
@@ -225,10 +231,6 @@ class CandidateMaker:
         for tier in entry.tiers:
             mask = _mask(tier.rows, len(weight), rows).to(weight.device)
             read[mask] = stored_as(held[mask], tier.quantization)
-        if entry.dropped is not None:
-            # rows that no look-up reached cost nothing, whatever they become
-            gone = _mask(entry.dropped, len(weight), rows).to(weight.device)
-            read[gone] = held[gone].float()
         return self._candidate({layer.name: (entry, read - held.float())}, (layer,))
 
     def _candidate(
@@ -239,6 +241,8 @@ class CandidateMaker:
         for layer in layers:
             entry, change = changes[layer.name]
             rows, columns = layer.weight.shape
+            if entry.dropped is not None:
+                change = self._emptied(layer, entry.dropped, change)
             after = bytes_stored(entry, rows, columns, layer.bias)
             size += after
             rise = self._rises(layer, change)
@@ -262,6 +266,15 @@ class CandidateMaker:
         damage = self._sensitivity.damage(layer.name, layer.weight, change, rows)
         return Rise(0.0, damage)
 
+    def _emptied(self, layer: Layer, dropped: RowSet, change: Tensor) -> Tensor:
+        """The change with dropped rows read as zero: a table that is scored is read without
+        look-ups, which a loss and its gradients know, and counts do not.
+        """
+        sampled = self._rows(layer)
+        gone = _mask(dropped, len(layer.weight), sampled).to(layer.weight.device)
+        emptied = -_at(layer.weight, sampled).to(change)
+        return torch.where(gone[:, None], emptied, change)
+
     def _rows(self, layer: Layer) -> Tensor | None:
         """A sample of a large table's rows, drawn by what the loss minds of them."""
         name = layer.name
@@ -271,14 +284,16 @@ class CandidateMaker:
         found = sample_rows(minded, len(layer.weight), SAMPLED_ROWS)
         return None if found is None else found.to(layer.weight.device)
 
-    def _never_looked_up(self, layer: Layer) -> NDArray[np.bool_] | None:
-        """Rows to drop, where that saves more than the map of the others costs."""
+    def _droppable(self, layer: Layer) -> list[_Mask | None]:
+        """Rows to drop: none, and those never looked up, where that saves more than the map of the
+        others costs.
+        """
         look_ups = self._sensitivity.look_ups.get(layer.name)
         if look_ups is None or not look_ups.sum() > 0:
-            return None
+            return [None]
         dropped = look_ups == 0
         worth = dropped.sum() * layer.weight.shape[1] / 2 > len(dropped) / 8
-        return dropped if worth else None
+        return [None, dropped] if worth else [None]
 
 
 def _ranks(width: int) -> list[int]:
@@ -287,8 +302,8 @@ def _ranks(width: int) -> list[int]:
     return sorted((rank for rank in found if rank <= width), reverse=True) or [width]
 
 
-def _without(entry: LayerRecipe, dropped: NDArray[np.bool_]) -> LayerRecipe:
-    return _replace(entry, dropped=pack_rows(dropped))
+def _without(entry: LayerRecipe, dropped: _Mask | None) -> LayerRecipe:
+    return entry if dropped is None else _replace(entry, dropped=pack_rows(dropped))
 
 
 def _pruned(entry: LayerRecipe, rows: int) -> float:

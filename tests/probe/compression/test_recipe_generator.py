@@ -236,6 +236,26 @@ def test_rows_never_looked_up_are_dropped_and_hot_ones_are_known() -> None:
     assert not recipe.measured and recipe.quality_after is None and recipe.floor_held is None
 
 
+@pytest.mark.parametrize(("scored", "drops"), [(ITEMS, False), (100, True)])
+def test_rows_never_looked_up_stay_where_a_loss_reads_them(scored: int, drops: bool) -> None:
+    counts = np.zeros(ITEMS, dtype=np.int64)
+    counts[:100] = 10
+    model = Scores().eval()
+
+    def loss(model: nn.Module) -> Tensor:
+        return (model.score_all() - TARGET)[:, :scored].square().mean()
+
+    generator = RecipeGenerator(model, loss=loss, look_ups={"item": counts}, max_bytes=8000)
+    item = generator.generate().layers["item"]
+    assert item is not None and (item.dropped is not None) == drops
+    for each in generator.tried:
+        entry = each.layers.get("item")
+        if entry is not None and entry.dropped is not None and entry.factor is not None:
+            changed = simulated(model, Recipe(model="", layers=dict(each.layers)))
+            rise = float((loss(changed) - loss(model)).detach())
+            assert each.damage == pytest.approx(rise, rel=0.3, abs=0.01)
+
+
 def test_without_a_metric_a_million_rows_take_seconds() -> None:
     net = nn.Sequential(nn.Linear(64, 128), nn.Linear(128, 1))
     model = nn.ModuleDict({"table": nn.Embedding(1_000_000, 64), "net": net})
