@@ -130,6 +130,27 @@ def test_rows_that_are_read_at_length_one_are_asked_by_what_they_still_are(
         assert found["MISSING_REGULARIZATION"].evidence[0].statistic == "start_left"
 
 
+class Corrected(Scores):
+    """With a layer beside the tables that decay would reach, too."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__(std)
+        self.level = nn.Linear(1, 1)
+
+    def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        return super().forward(users, items) + self.level(torch.ones(1)).squeeze()
+
+
+def test_decay_is_asked_for_tables_alone_where_other_layers_are_trained(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    found = trained(tmp_path, told=False, model=Corrected(1.0))
+    finding = found["MISSING_REGULARIZATION"]
+    tables = [each.unit.rpartition(" ")[2] for each in finding.evidence]
+    assert sorted(finding.fixes[0].parameters["tables"]) == sorted(tables)
+    assert "in a parameter group of their own" in finding.action
+    assert "every weight" not in finding.risk
+
+
 def test_a_large_number_is_told_with_what_it_comes_to() -> None:
     found = carried(1e-3, 1_920)
     assert found.fixes[0].parameters["weight_decay"] == 2.0

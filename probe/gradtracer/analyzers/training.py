@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class Trains(Protocol):
     """A tracker whose weights an optimizer trains."""
 
+    name: str
+
     @property
     def trained_by(self) -> TrainedBy | None:
         """By what; None before the first report that knew it."""
@@ -65,6 +67,7 @@ class TrainingTracker:
         """What is known now; in the reporting thread, as the numbers may lie on a device."""
         main = self._trained_by()
         loss = self.run.told.get("loss")
+        starts = self._starts()
         return TrainingFigures(
             step=self.run.step,
             total_steps=self.run.total_steps,
@@ -74,7 +77,8 @@ class TrainingTracker:
             not_numbers=loss.not_numbers() if loss is not None else None,
             broke=first_break(list(self.run.trackers)),
             validation=self._validation(),
-            starts=tuple(self._starts()),
+            starts=tuple(starts),
+            trains_more=self._trains_more({each.layer for each in starts}),
             floor=self._looks.read() if loss is not None else None,
         )
 
@@ -97,6 +101,13 @@ class TrainingTracker:
                 if share is not None and by is not None:
                     found.append(TableStart(each.name, share, by.facts))
         return found
+
+    def _trains_more(self, tables: set[str]) -> bool:
+        return any(
+            each.trained_by is not None
+            for each in list(self.run.trackers)
+            if isinstance(each, Trains) and each.name not in tables
+        )
 
     def publish(self, *, final: bool = False) -> None:
         """Say what changed among the diagnoses; in the run's own thread."""

@@ -39,7 +39,8 @@ class TrainingFigures(NamedTuple):
     """The first metric of held-out examples that the user told."""
     starts: tuple[TableStart, ...] = ()
     """The tables that began at random and are trained."""
-
+    trains_more: bool = False
+    """Whether layers are trained, too, that are not among them."""
     floor: NoiseFloor | None = None
     """What the wandering of the weights costs, over the later half of the run."""
 

@@ -7,7 +7,7 @@ that they began with, and tables that still consist of them at the end (statisti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
@@ -179,7 +179,9 @@ def _of_the_start(
     steps = figures.horizon or figures.step
     decay = decay_over(first.optimizer, steps, _TO_A_TWENTIETH)
     start = max(each.share.start for each, _ in found)
-    remedy, effect, fixes = _against_the_start(first.optimizer, decay, steps, start)
+    sure = [each for each, _ in found]
+    tables = [each.layer for each in figures.starts if figures.trains_more and each in sure]
+    remedy, effect, fixes = _against_the_start(first.optimizer, decay, steps, start, tables)
     return Finding(
         type="MISSING_REGULARIZATION",
         severity="warning",
@@ -188,14 +190,14 @@ def _of_the_start(
         implies=implies,
         action=remedy,
         expected_effect=effect,
-        risk=_RISK,
+        risk=_RISK_OF_TABLES if tables else _RISK,
         evidence=evidence,
         fixes=[*fixes, suppress()],
     )
 
 
 def _against_the_start(
-    optimizer: OptimizerFacts, decay: float, steps: int, start: float
+    optimizer: OptimizerFacts, decay: float, steps: int, start: float, tables: Sequence[str]
 ) -> tuple[str, str, list[FixOffer]]:
     """What to do, what it brings, and the edits of it; with small steps decay is none of them."""
     # A tenth leaves a hundredth of their squared norm.
@@ -209,11 +211,12 @@ def _against_the_start(
         )
     left = left_of(optimizer, decay, steps)
     return (
-        f"{_action(optimizer, decay, steps)} It takes the first values back in every row alike. "
+        f"{_action(optimizer, decay, steps, tables)} It takes the first values back in every row "
+        "alike. "
         f"Or {smaller}",
         f"{100 * left:.2g} % of the first values are left after {steps:,} steps, in rows that are "
         "never met too: rare items rank by what was learned of them.",
-        set_decay(optimizer, decay),
+        set_decay(optimizer, decay, tables),
     )
 
 
@@ -244,7 +247,10 @@ def _left_evidence(each: TableStart, settings: Settings) -> Evidence:
 
 
 def _of_tables(found: list[TableStart], of: Callable[[StartShare], float]) -> str:
-    told = [f"{of(each.share):.0%} ({each.layer})" for each in found[:4]]
+    return _listed([f"{of(each.share):.0%} ({each.layer})" for each in found[:4]])
+
+
+def _listed(told: Sequence[str]) -> str:
     return " and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else told[0]
 
 
@@ -259,16 +265,23 @@ def _decays(optimizer: OptimizerFacts) -> str:
     return f"weight_decay={written(optimizer.weight_decay)} acts more slowly than the run lasts."
 
 
-def _action(optimizer: OptimizerFacts, decay: float, steps: float) -> str:
+def _action(
+    optimizer: OptimizerFacts, decay: float, steps: float, tables: Sequence[str] = ()
+) -> str:
+    for_whom = ""
+    if tables:
+        named = _listed(tables) if len(tables) <= 4 else f"{len(tables)} tables"
+        for_whom = f" for {named}, in a parameter group of their own"
     if optimizer.name == "SGD":
-        return f"Set weight_decay={written(decay)}."
+        return f"Set weight_decay={written(decay)}{for_whom}."
     return (
-        f"Train with torch.optim.AdamW and weight_decay={written(decay)}. "
+        f"Train with torch.optim.AdamW and weight_decay={written(decay)}{for_whom}. "
         f"{in_perspective(optimizer, decay, steps)}"
     )
 
 
+_RISK_OF_TABLES = "Too strong a decay leaves the model too small to fit: the training loss tells."
 _RISK = (
-    "Too strong a decay leaves the model too small to fit: the training loss tells. It acts on "
-    "every weight that the optimizer holds; put biases and norms into a group without it."
+    f"{_RISK_OF_TABLES} It acts on every weight that the optimizer holds; put biases and norms "
+    "into a group without it."
 )

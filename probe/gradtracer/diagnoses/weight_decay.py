@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer_schemas import FixOffer
@@ -79,18 +80,20 @@ def _pace(optimizer: OptimizerFacts) -> float:
     return rate / (1.0 - optimizer.momentum) if optimizer.name == "SGD" else rate
 
 
-def set_decay(optimizer: OptimizerFacts, decay: float) -> list[FixOffer]:
-    """The offer to set it, where the optimizer has a form that decouples it; else none."""
+def set_decay(
+    optimizer: OptimizerFacts, decay: float, tables: Sequence[str] = ()
+) -> list[FixOffer]:
+    """The offer to set it, where the optimizer has a form that decouples it; else none.
+
+    `tables`: what it is for, in a parameter group of their own; none: all that the optimizer holds.
+    """
     if optimizer.name not in ("Adam", "AdamW", "SGD"):
         return []
-    return [
-        FixOffer(
-            fix="set-weight-decay",
-            parameters={
-                "weight_decay": decay,
-                "measured_decay": optimizer.weight_decay,
-                "optimizer": "SGD" if optimizer.name == "SGD" else "AdamW",
-            },
-            preferred=True,
-        )
-    ]
+    told: dict[str, float | str | list[str]] = {
+        "weight_decay": decay,
+        "measured_decay": optimizer.weight_decay,
+        "optimizer": "SGD" if optimizer.name == "SGD" else "AdamW",
+    }
+    if tables:
+        told["tables"] = list(tables)
+    return [FixOffer(fix="set-weight-decay", parameters=told, preferred=True)]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from tree_sitter import Node
 
 from gradtracer_server.exceptions import NotApplicable
 from gradtracer_server.fixes.calls import arguments, callee_name, text_of
 from gradtracer_server.fixes.insertion import (
+    before,
     indent_of,
     indent_unit,
     insert,
     line_break,
     line_indent,
+    statement_around,
 )
 from gradtracer_server.fixes.literals import Place
 from gradtracer_server.fixes.optimizer import Construction
@@ -137,15 +140,46 @@ def split(
     `value` is `model.parameters()`, and `setting` what the layer's group says, as `"lr": 1e-4`.
     Raises `NotApplicable` where it cannot be told that the model is the one that was watched.
     """
+    owner = _watched_whole(built, value, [path], context)
+    given, rest = _parted(owner, text_of(owner), path)
+    return _two_groups(built, value, given, rest, setting)
+
+
+def split_several(
+    built: Construction, value: Node, paths: Sequence[str], setting: str, context: FixContext
+) -> list[TextEdit]:
+    """Edits that give several layers one group, and name it in a statement before; as `split`."""
+    owner = _watched_whole(built, value, paths, context)
+    whole = text_of(owner)
+    names = ("tables", *(f"tables_{number}" for number in range(2, 100)))
+    name = next(each for each in names if not re.search(rf"\b{each}\b", built.source.text))
+    held = ", ".join(f"*{part(whole, path)}.parameters()" for path in paths)
+    rest = f"[p for p in {whole}.parameters() if all(p is not q for q in {name})]"
+    statement = statement_around(built.call)
+    return [
+        before(built.source, statement, [f"{name} = [{held}]"]),
+        _two_groups(built, value, name, rest, setting),
+    ]
+
+
+def _watched_whole(
+    built: Construction, value: Node, paths: Sequence[str], context: FixContext
+) -> Node:
     owner = whole_model(value)
     if owner is None:
         raise NotApplicable(
             f"the optimizer is given {_short(value)} on line {built.line}; expected "
             "model.parameters(), which can be split into groups"
         )
-    if not is_watched(owner, built.place(context), context, path):
-        raise NotApplicable(f"whether {text_of(owner)} is the model that was watched is not known")
-    given, rest = _parted(owner, text_of(owner), path)
+    for path in paths:
+        if not is_watched(owner, built.place(context), context, path):
+            raise NotApplicable(
+                f"whether {text_of(owner)} is the model that was watched is not known"
+            )
+    return owner
+
+
+def _two_groups(built: Construction, value: Node, given: str, rest: str, setting: str) -> TextEdit:
     base = line_indent(built.source, value)
     inner = base + indent_unit(built.source)
     end = line_break(built.source)

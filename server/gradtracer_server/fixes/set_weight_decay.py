@@ -12,7 +12,13 @@ from gradtracer_server.fixes.imports import named
 from gradtracer_server.fixes.insertion import new_argument
 from gradtracer_server.fixes.literals import Literal, follow, number, written
 from gradtracer_server.fixes.optimizer import Construction, construction
-from gradtracer_server.fixes.parameter_groups import entry, groups
+from gradtracer_server.fixes.parameter_groups import (
+    entry,
+    groups,
+    parameters_argument,
+    split,
+    split_several,
+)
 from gradtracer_server.fixes.proposal import FixContext, Plan
 from gradtracer_server.source.edits import TextEdit
 
@@ -33,6 +39,8 @@ class _Target:
     """The class to build; empty where it stays."""
     literal: Literal | None
     """The number that sets the decay; None when none does."""
+    tables: tuple[str, ...] = ()
+    """Dotted paths of what it is for, beside a decay of the rest that stays; none: everything."""
 
 
 def plan(context: FixContext) -> Plan:
@@ -52,7 +60,12 @@ def plan(context: FixContext) -> Plan:
     changes = {built.path: (built.source, edits)}
     literal = target.literal
     where = f"line {built.line}"
-    if literal is None:
+    if target.tables:
+        edits += _group(target, context)
+        if target.optimizer and built.passed.value(None, "weight_decay") is None:
+            # AdamW decays by default, which Adam does not.
+            edits += new_argument(built.source, built.passed, "weight_decay=0")
+    elif literal is None:
         edits += new_argument(built.source, built.passed, f"weight_decay={decay}")
     else:
         edit = TextEdit(literal.source.range_of(literal.node), decay)
@@ -61,7 +74,17 @@ def plan(context: FixContext) -> Plan:
             where = f"{literal.via} on line {literal.node.start_point.row + 1}"
     changes = {path: change for path, change in changes.items() if change[1]}
     of = f"{target.optimizer} with " if target.optimizer else ""
-    return Plan(f"Train with {of}weight_decay={decay}: {where}", changes)
+    whom = f" for {', '.join(target.tables)}" if target.tables else ""
+    return Plan(f"Train with {of}weight_decay={decay}{whom}: {where}", changes)
+
+
+def _group(target: _Target, context: FixContext) -> list[TextEdit]:
+    """A group of the tables; several are named in a statement before."""
+    built, setting = target.built, f'"weight_decay": {written(target.decay)}'
+    value = parameters_argument(built)
+    if len(target.tables) == 1:
+        return [split(built, value, target.tables[0], setting, context)]
+    return split_several(built, value, target.tables, setting, context)
 
 
 def locate(context: FixContext) -> None:
@@ -83,6 +106,9 @@ def _target(context: FixContext) -> _Target:
         if entry(group, "weight_decay") is not None:
             line = group.start_point.row + 1
             raise NotApplicable(f"the group on line {line} sets a weight decay of its own")
+    tables = _tables(context)
+    if tables:
+        return _Target(decay, built, _DECOUPLED.get(name, ""), None, tables)
     value = built.passed.value(None, "weight_decay")
     if value is None and built.passed.unpacked_keywords:
         raise NotApplicable(f"the call on line {built.line} unpacks its arguments")
@@ -100,6 +126,13 @@ def _followed(value: Node, built: Construction, context: FixContext, decay: floa
         said = text_of(literal.node)
         raise AlreadyApplied(f"weight_decay is {said} already; try {written(decay)}")
     return literal
+
+
+def _tables(context: FixContext) -> tuple[str, ...]:
+    given = context.offer.parameters.get("tables", []) if context.offer is not None else []
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise NotApplicable(f"expected the tables to decay as a list of paths, got {given!r}")
+    return tuple(given)
 
 
 def _offered(context: FixContext) -> float:

@@ -99,3 +99,97 @@ def test_an_offer_without_a_number_is_refused(bench: Bench, offered: object) -> 
     _, fix = fix_of(bench, "torch.optim.Adam(p)", to=offered)
     assert fix.disabled_reason is not None
     assert "expected the weight_decay to try, above 0" in fix.disabled_reason
+
+
+TWO_TABLES = """\
+class Net(nn.Module):
+    def __init__(self):
+        self.user_emb = nn.Embedding(9, 8)
+        self.item_emb = nn.Embedding(9, 8)
+        self.fc = nn.Linear(8, 1)
+
+def main():
+    model = Net()
+    {statement}
+    run = gradtracer.watch(model, optimizer=optimizer)
+"""
+GROUPED = "Adam(model.parameters(), lr=1e-2)"
+
+
+def of_tables(
+    bench: Bench, tables: object, built: str = f"torch.optim.{GROUPED}", text: str = TWO_TABLES
+) -> tuple[str, ProposedFix]:
+    text = text.format(statement=f"optimizer = {built}")
+    path = bench.write("a.py", text)
+    optimizer = bench.frame(path, built, "main")
+    fix = bench.one(
+        "set-weight-decay",
+        site=[optimizer],
+        watch=[bench.frame(path, "gradtracer.watch(model, optimizer=optimizer)", "main")],
+        related={"optimizer": [optimizer]},
+        weight_decay=0.2,
+        measured_decay=0.0,
+        optimizer="AdamW",
+        tables=tables,
+    )
+    return text, fix
+
+
+def test_tables_decay_in_a_group_of_their_own_and_the_rest_as_before(bench: Bench) -> None:
+    text, fix = of_tables(bench, ["user_emb", "item_emb"])
+    assert fix.title == "Train with AdamW with weight_decay=0.2 for user_emb, item_emb: line 9"
+    after = """\
+    tables = [*model.user_emb.parameters(), *model.item_emb.parameters()]
+    optimizer = torch.optim.AdamW([
+        {"params": tables, "weight_decay": 0.2},
+        {"params": [p for p in model.parameters() if all(p is not q for q in tables)]},
+    ], lr=1e-2, weight_decay=0)
+"""
+    assert bench.make(fix) == {
+        "a.py": text.replace(f"    optimizer = torch.optim.{GROUPED}\n", after)
+    }
+
+
+def test_one_table_needs_no_name(bench: Bench) -> None:
+    text, fix = of_tables(bench, ["item_emb"])
+    [made] = bench.make(fix).values()
+    assert '{"params": model.item_emb.parameters(), "weight_decay": 0.2},' in made
+    assert made.count("\n") == text.count("\n") + 3
+
+
+def test_a_decay_that_the_rest_has_stays(bench: Bench) -> None:
+    _, fix = of_tables(
+        bench, ["item_emb"], "torch.optim.AdamW(model.parameters(), weight_decay=1e-3)"
+    )
+    [made] = bench.make(fix).values()
+    assert made.count("weight_decay") == 2 and "], weight_decay=1e-3)" in made
+
+
+def test_a_name_that_is_in_use_is_not_taken(bench: Bench) -> None:
+    text = TWO_TABLES.replace("    model = Net()\n", "    tables = 3\n    model = Net()\n")
+    _, fix = of_tables(bench, ["user_emb", "item_emb"], text=text)
+    [made] = bench.make(fix).values()
+    assert "tables = 3" in made and "    tables_2 = [*model.user_emb" in made
+
+
+@pytest.mark.parametrize(
+    ("tables", "built", "reason"),
+    [
+        (["item_emb"], "torch.optim.Adam(weights)", "expected model.parameters()"),
+        (["item_emb"], "torch.optim.Adam(other.parameters())", "is not known"),
+        ("item_emb", "torch.optim.Adam(model.parameters())", "as a list of paths"),
+        ([1], "torch.optim.Adam(model.parameters())", "as a list of paths"),
+        (
+            ["item_emb"],
+            'torch.optim.AdamW([{"params": model.parameters(), "weight_decay": 0.2}])',
+            "sets a weight decay of its own",
+        ),
+    ],
+)
+def test_tables_that_cannot_be_given_a_group_are_said(
+    bench: Bench, tables: object, built: str, reason: str
+) -> None:
+    text = TWO_TABLES.replace("{statement}", "weights, other = [], Net()\n    {statement}")
+    # Braces of a group are no place of the template.
+    _, fix = of_tables(bench, tables, built, text)
+    assert fix.disabled_reason is not None and reason in fix.disabled_reason
