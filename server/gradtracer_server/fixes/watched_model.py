@@ -10,13 +10,22 @@ from tree_sitter import Node
 from gradtracer_schemas import SourceSite
 from gradtracer_server.exceptions import NotApplicable
 from gradtracer_server.fixes import names
-from gradtracer_server.fixes.calls import ancestor, arguments, callee_name, text_of
-from gradtracer_server.fixes.literals import Place
+from gradtracer_server.fixes.calls import (
+    ancestor,
+    arguments,
+    callee_name,
+    original_name,
+    text_of,
+)
+from gradtracer_server.fixes.literals import Place, scope_of
 from gradtracer_server.fixes.optimizer import watch_call
 from gradtracer_server.fixes.origins import bound_to, origin
 from gradtracer_server.fixes.proposal import FixContext
+from gradtracer_server.source.index import SourceText
 
 _PARAMETERS = frozenset({"weight", "bias"})
+_WRAPPERS = frozenset({"DistributedDataParallel", "DataParallel"})
+"""They hold the model as `module`, and have none of its attributes."""
 
 
 def is_watched(expression: Node, place: Place, context: FixContext, path: str) -> bool:
@@ -29,7 +38,7 @@ def is_watched(expression: Node, place: Place, context: FixContext, path: str) -
     if text_of(expression) == "self":
         owner = ancestor(expression, "class_definition")
         return owner is not None and bool(names.self_assignments(owner, first))
-    found = origin(text_of(expression), expression, place)
+    found = origin(text_of(expression).removesuffix(".module"), expression, place)
     if found is None:
         return False
     if found == _watched(context, path):
@@ -72,13 +81,34 @@ def _builds(expression: Node, context: FixContext, first: str) -> bool:
     return False
 
 
-def part(model: str, path: str) -> str:
-    """How to write what a dotted path leads to: `model.layers[0].weight`."""
-    parts = path.split(".")
+def part(model: Node, path: str, source: SourceText) -> str:
+    """How to write what a dotted path of the model leads to: `model.layers[0].weight`."""
+    inner, parts = _unwrapped(model, source), path.split(".")
     if all(each.isidentifier() or each.isdecimal() for each in parts):
-        return model + "".join(f"[{p}]" if p.isdecimal() else f".{p}" for p in parts)
+        return inner + "".join(f"[{p}]" if p.isdecimal() else f".{p}" for p in parts)
     layer = _of_layer(path)
-    return f'{model}.get_submodule("{layer}"){path.removeprefix(layer)}'
+    return f'{inner}.get_submodule("{layer}"){path.removeprefix(layer)}'
+
+
+def _unwrapped(model: Node, source: SourceText) -> str:
+    """The model within a wrapper that hides its attributes, where the name is bound to one."""
+    text, scope = text_of(model), scope_of(model)
+    while scope is not None and not names.bindings(scope, text):
+        scope = scope_of(scope)
+    bound = [] if scope is None else names.bindings(scope, text)
+    before = [each for each in bound if each is None or each.start_byte < model.start_byte]
+    wrapping = [each for each in before if each is not None and _wraps(each, source)]
+    if not wrapping:
+        return text
+    block = ancestor(wrapping[-1], "block", "module")
+    always = block is not None and block.start_byte <= model.start_byte < block.end_byte
+    if always and wrapping[-1] == before[-1]:
+        return f"{text}.module"
+    return f'getattr({text}, "module", {text})'
+
+
+def _wraps(value: Node, source: SourceText) -> bool:
+    return value.type == "call" and original_name(source, callee_name(value)) in _WRAPPERS
 
 
 def names_parameter(path: str) -> bool:

@@ -193,3 +193,27 @@ def test_tables_that_cannot_be_given_a_group_are_said(
     # Braces of a group are no place of the template.
     _, fix = of_tables(bench, tables, built, text)
     assert fix.disabled_reason is not None and reason in fix.disabled_reason
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "reached"),
+    [
+        ("model = DDP(model, device_ids=[0])", "model.module"),
+        ("model = torch.nn.DataParallel(model)", "model.module"),
+        ("if ranks > 1:\n        model = DDP(model)", 'getattr(model, "module", model)'),
+        ("model = DDP(model)\n    model = torch.compile(model)", 'getattr(model, "module", model)'),
+        ("model = torch.compile(model)", "model"),
+    ],
+)
+def test_within_a_wrapper_the_tables_are_those_of_its_module(
+    bench: Bench, wrapped: str, reached: str
+) -> None:
+    imported = "from torch.nn.parallel import DistributedDataParallel as DDP\n\n"
+    text = imported + TWO_TABLES.replace("{statement}", f"{wrapped}\n    {{statement}}")
+    _, fix = of_tables(bench, ["user_emb", "item_emb"], text=text)
+    [made] = bench.make(fix).values()
+    assert f"[*{reached}.user_emb.parameters(), *{reached}.item_emb.parameters()]" in made
+    assert "[p for p in model.parameters() if" in made
+    _, fix = of_tables(bench, ["item_emb"], text=text)
+    [made] = bench.make(fix).values()
+    assert f'{{"params": {reached}.item_emb.parameters(), "weight_decay": 0.2}},' in made
