@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
+from gradtracer.analyzers.metric_curves import Curve
 from gradtracer.analyzers.tree_figures import TreeFigures
 from gradtracer.diagnoses.booster_parameters import edit_parameter
 from gradtracer.diagnoses.finding import Finding, many, suppress
 from gradtracer.settings import Settings
+from gradtracer.statistics.divergence import Divergence
 from gradtracer_schemas import Evidence, FixOffer
 
 _LEVEL = 0.01
 _PATIENCE = 10
+_SQUARED = frozenset({"l2", "mse"})
 
 
 def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
@@ -23,7 +28,8 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
     turn, validation = figures.divergence, figures.validation
     if turn is None or validation is None or figures.facts.stops_early:
         return None
-    if turn.p_value > _LEVEL or turn.rise < settings.overfit_share * turn.gained:
+    rise, gained, unit = _error(turn, validation)
+    if turn.p_value > _LEVEL or rise < settings.overfit_share * gained:
         return None
     meanwhile = _meanwhile(figures, turn.best)
     if meanwhile is None:
@@ -54,11 +60,11 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
         evidence=[
             Evidence(
                 statistic="validation_rise",
-                value=turn.rise,
-                threshold=settings.overfit_share * turn.gained,
+                value=rise,
+                threshold=settings.overfit_share * gained,
                 comparison="above",
                 n=turn.n,
-                unit=validation.metric,
+                unit=unit,
                 p_value=turn.p_value,
                 test="rise from the minimum against a driftless walk (Lévy), Newey-West variance",
             ),
@@ -81,6 +87,18 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
             suppress(),
         ],
     )
+
+
+def _error(turn: Divergence, validation: Curve) -> tuple[float, float, str]:
+    """Rise, gain before it, and their unit; of a squared error those of its root.
+
+    LightGBM tells the square where the other libraries tell the root: of the square's gain the same
+    rise is a smaller share, and the less the error left, the smaller.
+    """
+    if validation.metric.lower() not in _SQUARED:
+        return turn.rise, turn.gained, validation.metric
+    first, best, last = np.sqrt(validation.values[[0, turn.best, -1]]).tolist()
+    return last - best, first - best, f"root of {validation.metric}"
 
 
 class _Fewer(NamedTuple):

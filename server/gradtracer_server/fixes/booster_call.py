@@ -26,7 +26,7 @@ from gradtracer_server.fixes.proposal import Frame
 from gradtracer_server.source.index import SourceText
 
 _FUNCTIONS = frozenset({"train", "cv"})
-_ESTIMATOR = re.compile(r"(Dask)?(XGB|LGBM|CatBoost)\w*\Z")
+_ESTIMATOR = re.compile(r"(Dask|Spark)?(XGB|LGBM|CatBoost)\w*\Z")
 _MOST_PARTS = 32
 
 
@@ -52,7 +52,8 @@ class BoosterCall:
     call: Node
     """The call that trains."""
     kind: str
-    """`train`, `cv` or `fit`."""
+    """`train`, `cv`, `fit`, or `build` where the estimator itself is all that is known: on a
+    cluster the site is where the callback was given to it."""
     place: Place
     """Where the call stands."""
     parts: list[Part]
@@ -71,6 +72,9 @@ def training_call(site: SourceSite, frames: Callable[[SourceSite], list[Frame]])
             for call in calls_in(source, anchor):
                 if (kind := _kind(call, source)) is not None:
                     return _read(call, kind, place)
+            for call in calls_in(source, anchor):
+                if _is_estimator(call, source):
+                    return _read(call, "build", place)
             raise NotApplicable("the statement that trained holds no call of train, cv or fit")
     raise NotApplicable("the call that trained lies outside the workspace")
 
@@ -99,7 +103,7 @@ def _read(call: Node, kind: str, place: Place) -> BoosterCall:
         for spread in part.node.named_children:
             if spread.type == "dictionary_splat" and spread.named_children:
                 _collect(spread.named_children[0], part.place, parts, assigned)
-    given = None if listed is None or kind == "fit" else listed.value(0, "params")
+    given = None if listed is None or kind in ("fit", "build") else listed.value(0, "params")
     if given is not None:
         _collect(given, place, parts, assigned)
     return BoosterCall(call, kind, place, parts, assigned)

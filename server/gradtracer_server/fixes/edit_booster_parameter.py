@@ -132,7 +132,7 @@ def settings(call: BoosterCall, name: str) -> Iterator[tuple[Node, Place]]:
     yield from assigned
     for part in call.parts:
         yield from ((value, part.place) for key, value in given_in(part) if key in aliases)
-    if name == "num_boost_round" and call.kind != "fit":
+    if name == "num_boost_round" and call.kind in ("train", "cv"):
         passed = arguments(call.call)
         if passed is not None and len(passed.positional) > _ROUNDS_INDEX:
             yield passed.positional[_ROUNDS_INDEX], call.place
@@ -145,10 +145,10 @@ def _where_to_add(call: BoosterCall, wanted: Wanted) -> tuple[Part, str]:
     name = wanted.name
     if wanted.library == "catboost":
         name = _CATBOOST.get(name, name)
-    if call.kind == "fit":
+    if call.kind in ("fit", "build"):
         name = "n_estimators" if name == "num_boost_round" else name
         name = _estimators_name(name, wanted.library)
-        return call.parts[1], name
+        return call.parts[1 if call.kind == "fit" else 0], name
     takes_it = name in _OF_THE_CALL and (wanted.library == "xgboost" or name == "num_boost_round")
     if takes_it:
         return call.parts[0], name

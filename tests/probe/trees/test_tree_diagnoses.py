@@ -98,6 +98,27 @@ def test_no_overfitting_without_a_turn_of_validation_alone(
     assert "OVERFITTING_ROUNDS" not in found(made)
 
 
+@pytest.mark.parametrize("rise", [0.013, 0.007])
+def test_a_squared_error_is_judged_as_its_root(rise: float) -> None:
+    error = np.where(T < 80, 1 - 0.99 * T / 80, 0.01 + 0.99 * rise * (T - 80) / 119)
+    verdicts: list[list[str]] = []
+    for values, metric in ((error, "rmse"), (error**2, "l2")):
+        made = measure(
+            "booster",
+            BoosterFacts("lightgbm", "Booster"),
+            [],
+            totals(np.full(200, 0.1)),
+            None,
+            curve("valid", values, metric),
+        )
+        assert made.divergence is not None and made.divergence.p_value < 0.01
+        verdicts.append(list(found(made)))
+        for finding in found(made).values():
+            assert finding.evidence[0].value == pytest.approx(0.99 * rise)
+    assert verdicts == [["OVERFITTING_ROUNDS"] if rise > 0.01 else []] * 2
+    assert (error[-1] ** 2 - error[80] ** 2) < 0.01 * error[0] ** 2
+
+
 def test_a_metric_of_unknown_sense_is_shown_and_not_judged() -> None:
     made = measure(
         "booster",
