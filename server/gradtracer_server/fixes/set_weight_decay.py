@@ -89,7 +89,9 @@ def _group(target: _Target, context: FixContext) -> list[TextEdit]:
 
 def locate(context: FixContext) -> None:
     """Find what sets the decay, and go no further. Raises as `plan` does."""
-    _target(context)
+    target = _target(context)
+    if target.tables:
+        _group(target, context)
 
 
 def _target(context: FixContext) -> _Target:
@@ -106,12 +108,12 @@ def _target(context: FixContext) -> _Target:
         if entry(group, "weight_decay") is not None:
             line = group.start_point.row + 1
             raise NotApplicable(f"the group on line {line} sets a weight decay of its own")
-    tables = _tables(context)
-    if tables:
-        return _Target(decay, built, _DECOUPLED.get(name, ""), None, tables)
     value = built.passed.value(None, "weight_decay")
     if value is None and built.passed.unpacked_keywords:
         raise NotApplicable(f"the call on line {built.line} unpacks its arguments")
+    tables = _tables(context)
+    if tables:
+        return _Target(decay, built, _DECOUPLED.get(name, ""), None, tables)
     literal = None if value is None else _followed(value, built, context, decay)
     return _Target(decay, built, _DECOUPLED.get(name, ""), literal)
 

@@ -177,6 +177,7 @@ def test_a_name_that_is_in_use_is_not_taken(bench: Bench) -> None:
     [
         (["item_emb"], "torch.optim.Adam(weights)", "expected model.parameters()"),
         (["item_emb"], "torch.optim.Adam(other.parameters())", "is not known"),
+        (["item_emb"], "torch.optim.Adam(model.parameters(), **given)", "unpacks its arguments"),
         ("item_emb", "torch.optim.Adam(model.parameters())", "as a list of paths"),
         ([1], "torch.optim.Adam(model.parameters())", "as a list of paths"),
         (
