@@ -23,7 +23,6 @@ class Plan:
     optimizer: str
     lr: float
     weight_decay: float
-    """Of everything, or of what is `decayed` alone."""
     epochs: int
     patience: int
     """Stop after so many epochs without a better validation NDCG@10 and keep the best; 0 trains to
@@ -35,12 +34,9 @@ class Plan:
     """Standard deviation that the tables begin with; PyTorch's own is 1."""
     batch: int = 0
     """Examples in a step; 0 leaves it to the model."""
-    decayed: tuple[str, ...] = ()
-    """Tables that the weight decay is for; none: it is for everything."""
 
     def described(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {**asdict(self), "decayed": list(self.decayed)}
+        return asdict(self)
 
 
 def tuned_plan(model: str, optimizer: str = "AdamW") -> Plan:

@@ -34,12 +34,8 @@ def _edits(plan: Plan, offer: FixOffer) -> dict[str, object]:
     match offer.fix:
         case "reduce-weight-decay":
             wanted: dict[str, object] = {"weight_decay": given["weight_decay"]}
-        case "set-weight-decay" if not plan.decayed:
-            wanted = {
-                "optimizer": given["optimizer"],
-                "weight_decay": given["weight_decay"],
-                "decayed": tuple(given.get("tables", ())),
-            }
+        case "set-weight-decay":
+            wanted = {"optimizer": given["optimizer"], "weight_decay": given["weight_decay"]}
         case "train-longer":
             wanted = {"epochs": round(plan.epochs * given["factor"])}
         case "reduce-learning-rate" if "parameters" not in given:

@@ -68,7 +68,8 @@ def train(
     g = torch.Generator().manual_seed(seed)
     films = films.with_noise(plan.noise, torch.Generator().manual_seed(seed))
     model = MODELS[plan.model](films, plan)
-    optimizer = build_optimizer(model, plan)
+    built = getattr(torch.optim, plan.optimizer)
+    optimizer = built(model.parameters(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
     watcher = None if watch is None else watch(model, optimizer, plan)
     averaging = None if average is None else average(model)
     trained = averaged = None
@@ -85,17 +86,6 @@ def train(
             break
     assert trained is not None
     return Outcome(trained, averaged, time.perf_counter() - started)
-
-
-def build_optimizer(model: Recommender, plan: Plan) -> torch.optim.Optimizer:
-    """The plan's, with a group of their own for the tables that alone are decayed."""
-    built, decay = getattr(torch.optim, plan.optimizer), plan.weight_decay
-    if not plan.decayed:
-        return built(model.parameters(), lr=plan.lr, weight_decay=decay, fused=True)
-    tables = [model.get_parameter(f"{name}.weight") for name in plan.decayed]
-    rest = [p for p in model.parameters() if all(p is not table for table in tables)]
-    groups = [{"params": tables, "weight_decay": decay}, {"params": rest}]
-    return built(groups, lr=plan.lr, weight_decay=0.0, fused=True)
 
 
 def _epoch(

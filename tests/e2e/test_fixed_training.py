@@ -214,7 +214,7 @@ CASES: list[tuple[str, str, dict[str, Any], str]] = [
 ALONE: list[tuple[str, str, dict[str, Any], str]] = [
     ("raise-learning-rate", "fc", {"lr": 0.1, "measured_lr": 1e-2}, "default=0.1"),
     ("set-weight-decay", "fc", DECAY, "torch.optim.AdamW("),
-    ("set-weight-decay", "fc", DECAY | {"tables": ["item_emb"]}, '"weight_decay": 0.2}'),
+    ("decay-tables", "fc", DECAY | {"tables": ["item_emb"]}, '"weight_decay": 0.2}'),
     ("train-longer", "fc", {"factor": 2}, "for step in range(60):"),
     ("insert-normalisation", "fc", {}, "nn.Sequential(nn.Linear(dim, 1), nn.LayerNorm(1))"),
     ("apply-recipe", "item_emb", {"path": RECIPE}, f'gradtracer.compress(model, "{RECIPE}")'),

@@ -141,14 +141,14 @@ class Corrected(Scores):
         return super().forward(users, items) + self.level(torch.ones(1)).squeeze()
 
 
-def test_decay_is_asked_for_tables_alone_where_other_layers_are_trained(tmp_path: Path) -> None:
+def test_where_other_layers_are_trained_a_second_fix_spares_them(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    found = trained(tmp_path, told=False, model=Corrected(1.0))
-    finding = found["MISSING_REGULARIZATION"]
-    tables = [each.unit.rpartition(" ")[2] for each in finding.evidence]
-    assert sorted(finding.fixes[0].parameters["tables"]) == sorted(tables)
-    assert "in a parameter group of their own" in finding.action
-    assert "every weight" not in finding.risk
+    finding = trained(tmp_path, told=False, model=Corrected(1.0))["MISSING_REGULARIZATION"]
+    first, second = finding.fixes[:2]
+    assert (first.fix, second.fix) == ("set-weight-decay", "decay-tables")
+    assert first.preferred and not second.preferred
+    assert second.parameters == {**first.parameters, "tables": ["user_emb", "item_emb"]}
+    assert "Or decay the tables alone" in finding.action
 
 
 def test_a_large_number_is_told_with_what_it_comes_to() -> None:

@@ -179,8 +179,8 @@ def _of_the_start(
     steps = figures.horizon or figures.step
     decay = decay_over(first.optimizer, steps, _TO_A_TWENTIETH)
     start = max(each.share.start for each, _ in found)
-    sure = [each for each, _ in found]
-    tables = [each.layer for each in figures.starts if figures.trains_more and each in sure]
+    beside = figures.starts if figures.trains_more else ()
+    tables = [each.layer for each in beside if not acts_within(each.optimizer, steps)]
     remedy, effect, fixes = _against_the_start(first.optimizer, decay, steps, start, tables)
     return Finding(
         type="MISSING_REGULARIZATION",
@@ -190,7 +190,7 @@ def _of_the_start(
         implies=implies,
         action=remedy,
         expected_effect=effect,
-        risk=_RISK_OF_TABLES if tables else _RISK,
+        risk=_RISK,
         evidence=evidence,
         fixes=[*fixes, suppress()],
     )
@@ -211,9 +211,8 @@ def _against_the_start(
         )
     left = left_of(optimizer, decay, steps)
     return (
-        f"{_action(optimizer, decay, steps, tables)} It takes the first values back in every row "
-        "alike. "
-        f"Or {smaller}",
+        f"{_action(optimizer, decay, steps)} It takes the first values back in every row alike. "
+        f"{'Or decay the tables alone, in a parameter group. ' if tables else ''}Or {smaller}",
         f"{100 * left:.2g} % of the first values are left after {steps:,} steps, in rows that are "
         "never met too: rare items rank by what was learned of them.",
         set_decay(optimizer, decay, tables),
@@ -247,10 +246,7 @@ def _left_evidence(each: TableStart, settings: Settings) -> Evidence:
 
 
 def _of_tables(found: list[TableStart], of: Callable[[StartShare], float]) -> str:
-    return _listed([f"{of(each.share):.0%} ({each.layer})" for each in found[:4]])
-
-
-def _listed(told: Sequence[str]) -> str:
+    told = [f"{of(each.share):.0%} ({each.layer})" for each in found[:4]]
     return " and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else told[0]
 
 
@@ -265,23 +261,16 @@ def _decays(optimizer: OptimizerFacts) -> str:
     return f"weight_decay={written(optimizer.weight_decay)} acts more slowly than the run lasts."
 
 
-def _action(
-    optimizer: OptimizerFacts, decay: float, steps: float, tables: Sequence[str] = ()
-) -> str:
-    for_whom = ""
-    if tables:
-        named = _listed(tables) if len(tables) <= 4 else f"{len(tables)} tables"
-        for_whom = f" for {named}, in a parameter group of their own"
+def _action(optimizer: OptimizerFacts, decay: float, steps: float) -> str:
     if optimizer.name == "SGD":
-        return f"Set weight_decay={written(decay)}{for_whom}."
+        return f"Set weight_decay={written(decay)}."
     return (
-        f"Train with torch.optim.AdamW and weight_decay={written(decay)}{for_whom}. "
+        f"Train with torch.optim.AdamW and weight_decay={written(decay)}. "
         f"{in_perspective(optimizer, decay, steps)}"
     )
 
 
-_RISK_OF_TABLES = "Too strong a decay leaves the model too small to fit: the training loss tells."
 _RISK = (
-    f"{_RISK_OF_TABLES} It acts on every weight that the optimizer holds; put biases and norms "
-    "into a group without it."
+    "Too strong a decay leaves the model too small to fit: the training loss tells. It acts on "
+    "every weight that the optimizer holds; put biases and norms into a group without it."
 )

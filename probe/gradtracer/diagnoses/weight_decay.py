@@ -85,15 +85,16 @@ def set_decay(
 ) -> list[FixOffer]:
     """The offer to set it, where the optimizer has a form that decouples it; else none.
 
-    `tables`: what it is for, in a parameter group of their own; none: all that the optimizer holds.
+    `tables`: beside other layers; a second offer is for these alone.
     """
     if optimizer.name not in ("Adam", "AdamW", "SGD"):
         return []
-    told: dict[str, float | str | list[str]] = {
+    told = {
         "weight_decay": decay,
         "measured_decay": optimizer.weight_decay,
         "optimizer": "SGD" if optimizer.name == "SGD" else "AdamW",
     }
+    offers = [FixOffer(fix="set-weight-decay", parameters=told, preferred=True)]
     if tables:
-        told["tables"] = list(tables)
-    return [FixOffer(fix="set-weight-decay", parameters=told, preferred=True)]
+        offers.append(FixOffer(fix="decay-tables", parameters={**told, "tables": list(tables)}))
+    return offers

@@ -61,8 +61,8 @@ TRAINING_RULES = (
             "by the end of the run, or that remembers as many steps as the best one had. It looks "
             "large where the rate is small or the run is short, as it counts times the learning "
             "rate; it is never above 10, which holds weights below 0.1. Where other layers are "
-            "trained beside such tables, it is for the tables alone, in a parameter group of their "
-            "own. Tables that begin with smaller values; stopping at the best step."
+            "trained beside such tables, a second fix is for the tables alone, in a parameter "
+            "group. Tables that begin with smaller values; stopping at the best step."
         ),
         silent_when=(
             "The number of steps is not known while the run goes on (pass `total_steps`; it is "

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SAFE = frozenset(
     {
         "clip-gradients",
+        "decay-tables",
         "edit-booster-parameter",
         "enable-auto-fix",
         "raise-learning-rate",

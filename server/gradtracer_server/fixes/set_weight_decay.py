@@ -1,4 +1,7 @@
-"""Give the optimizer a weight decay, in the form that is decoupled from the gradient's scale."""
+"""Give the optimizer a weight decay, in the form that is decoupled from the gradient's scale.
+
+`decay_tables.py` gives it to tables alone.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,7 @@ from gradtracer_server.fixes.imports import named
 from gradtracer_server.fixes.insertion import new_argument
 from gradtracer_server.fixes.literals import Literal, follow, number, written
 from gradtracer_server.fixes.optimizer import Construction, construction
-from gradtracer_server.fixes.parameter_groups import (
-    entry,
-    groups,
-    parameters_argument,
-    split,
-    split_several,
-)
+from gradtracer_server.fixes.parameter_groups import entry, groups
 from gradtracer_server.fixes.proposal import FixContext, Plan
 from gradtracer_server.source.edits import TextEdit
 
@@ -30,7 +27,7 @@ _KNOWN = ("Adam", "AdamW", "SGD")
 
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
     """What is to be written, and where."""
 
     decay: float
@@ -39,33 +36,17 @@ class _Target:
     """The class to build; empty where it stays."""
     literal: Literal | None
     """The number that sets the decay; None when none does."""
-    tables: tuple[str, ...] = ()
-    """Dotted paths of what it is for, beside a decay of the rest that stays; none: everything."""
 
 
 def plan(context: FixContext) -> Plan:
     """Edit the number that sets the decay, or add it; and the class, where it couples it."""
-    target = _target(context)
+    target = target_of(context)
     built, decay = target.built, written(target.decay)
-    edits: list[TextEdit] = []
-    if target.optimizer:
-        function = built.call.child_by_field_name("function")
-        assert function is not None
-        last = function.child_by_field_name("attribute")
-        if last is not None:
-            edits = [TextEdit(built.source.range_of(last), target.optimizer)]
-        else:
-            name = named(built.source, f"torch.optim.{target.optimizer}", built.call)
-            edits = [*name.edits, TextEdit(built.source.range_of(function), name.text)]
+    edits = decoupled(target)
     changes = {built.path: (built.source, edits)}
     literal = target.literal
     where = f"line {built.line}"
-    if target.tables:
-        edits += _group(target, context)
-        if target.optimizer and built.passed.value(None, "weight_decay") is None:
-            # AdamW decays by default, which Adam does not.
-            edits += new_argument(built.source, built.passed, "weight_decay=0")
-    elif literal is None:
+    if literal is None:
         edits += new_argument(built.source, built.passed, f"weight_decay={decay}")
     else:
         edit = TextEdit(literal.source.range_of(literal.node), decay)
@@ -74,27 +55,30 @@ def plan(context: FixContext) -> Plan:
             where = f"{literal.via} on line {literal.node.start_point.row + 1}"
     changes = {path: change for path, change in changes.items() if change[1]}
     of = f"{target.optimizer} with " if target.optimizer else ""
-    whom = f" for {', '.join(target.tables)}" if target.tables else ""
-    return Plan(f"Train with {of}weight_decay={decay}{whom}: {where}", changes)
+    return Plan(f"Train with {of}weight_decay={decay}: {where}", changes)
 
 
-def _group(target: _Target, context: FixContext) -> list[TextEdit]:
-    """A group of the tables; several are named in a statement before."""
-    built, setting = target.built, f'"weight_decay": {written(target.decay)}'
-    value = parameters_argument(built)
-    if len(target.tables) == 1:
-        return [split(built, value, target.tables[0], setting, context)]
-    return split_several(built, value, target.tables, setting, context)
+def decoupled(target: Target) -> list[TextEdit]:
+    """Edits that call the class whose decay is decoupled, in place of the one that couples it."""
+    built = target.built
+    if not target.optimizer:
+        return []
+    function = built.call.child_by_field_name("function")
+    assert function is not None
+    last = function.child_by_field_name("attribute")
+    if last is not None:
+        return [TextEdit(built.source.range_of(last), target.optimizer)]
+    name = named(built.source, f"torch.optim.{target.optimizer}", built.call)
+    return [*name.edits, TextEdit(built.source.range_of(function), name.text)]
 
 
 def locate(context: FixContext) -> None:
     """Find what sets the decay, and go no further. Raises as `plan` does."""
-    target = _target(context)
-    if target.tables:
-        _group(target, context)
+    target_of(context)
 
 
-def _target(context: FixContext) -> _Target:
+def target_of(context: FixContext) -> Target:
+    """What decays now, and what is to. Raises as `plan` does."""
     decay = _offered(context)
     built = construction(context)
     name = original_name(built.source, callee_name(built.call))
@@ -105,17 +89,17 @@ def _target(context: FixContext) -> _Target:
         )
     argument = built.passed.value(0, "params")
     for group in groups(argument) if argument is not None else []:
-        if entry(group, "weight_decay") is not None:
-            line = group.start_point.row + 1
+        set_there = entry(group, "weight_decay")
+        if set_there is not None:
+            line, said = group.start_point.row + 1, text_of(set_there)
+            if said == written(decay):
+                raise AlreadyApplied(f"the group on line {line} has weight_decay={said} already")
             raise NotApplicable(f"the group on line {line} sets a weight decay of its own")
     value = built.passed.value(None, "weight_decay")
     if value is None and built.passed.unpacked_keywords:
         raise NotApplicable(f"the call on line {built.line} unpacks its arguments")
-    tables = _tables(context)
-    if tables:
-        return _Target(decay, built, _DECOUPLED.get(name, ""), None, tables)
     literal = None if value is None else _followed(value, built, context, decay)
-    return _Target(decay, built, _DECOUPLED.get(name, ""), literal)
+    return Target(decay, built, _DECOUPLED.get(name, ""), literal)
 
 
 def _followed(value: Node, built: Construction, context: FixContext, decay: float) -> Literal:
@@ -128,13 +112,6 @@ def _followed(value: Node, built: Construction, context: FixContext, decay: floa
         said = text_of(literal.node)
         raise AlreadyApplied(f"weight_decay is {said} already; try {written(decay)}")
     return literal
-
-
-def _tables(context: FixContext) -> tuple[str, ...]:
-    given = context.offer.parameters.get("tables", []) if context.offer is not None else []
-    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
-        raise NotApplicable(f"expected the tables to decay as a list of paths, got {given!r}")
-    return tuple(given)
 
 
 def _offered(context: FixContext) -> float:
