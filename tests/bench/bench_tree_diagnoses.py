@@ -28,7 +28,7 @@ LIBRARIES = ("xgboost", "lightgbm", "catboost")
 PLANTED = ("TARGET_LEAKAGE", "OVERFITTING_ROUNDS", "STAGNANT_LEAVES", "SPLIT_CONCENTRATION")
 
 
-def _trainers() -> Any:
+def load_trainers() -> Any:
     """The trainers that the tests use."""
     path = Path(__file__).resolve().parents[1] / "probe" / "trees" / "conftest.py"
     spec = importlib.util.spec_from_file_location("tree_trainers", path)
@@ -91,11 +91,11 @@ CASES: dict[str, tuple[Case, str | None]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=5_000)
     args = parser.parse_args()
-    trainers = _trainers()
+    trainers = load_trainers()
     began = time.monotonic()
     found: Counter[tuple[str, str, str]] = Counter()
     agreeing: list[bool] = []
@@ -117,7 +117,9 @@ def main() -> None:
     print(f"{args.seeds} seeds from {args.first_seed}, {time.monotonic() - began:.0f} s")
     print(f"{'type':22} {'library':10} {'recall':>7} {'precision':>10}  cried in")
     for name, (_, kind) in CASES.items():
-        for library in LIBRARIES if kind is not None else ():
+        if kind is None:
+            continue
+        for library in LIBRARIES:
             hits = found[library, name, kind]
             elsewhere = {other: found[library, other, kind] for other in CASES if other != name}
             raised = hits + sum(elsewhere.values())

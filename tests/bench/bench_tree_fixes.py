@@ -34,11 +34,11 @@ def offers(tracker: TreeDynamicsTracker) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=9_000)
     args = parser.parse_args()
-    trainers = planted._trainers()
+    trainers = planted.load_trainers()
     ratios: dict[tuple[str, str], list[float]] = defaultdict(list)
     offered: dict[tuple[str, str], int] = defaultdict(int)
     for name in ("overfit", "sound"):
@@ -70,7 +70,8 @@ def main() -> None:
                     ("rounds", rounds),
                     ("both", depth | rounds),
                 ):
-                    ratios[library, arm].append(loss(**{**how, **changed}) / before - 1)
+                    tried: dict[str, Any] = {**how, **changed}
+                    ratios[library, arm].append(loss(**tried) / before - 1)
     print(f"{args.seeds} seeds from {args.first_seed}; squared error on test examples")
     for library in planted.LIBRARIES:
         told = f"{offered['overfit', library]} overfit, {offered['sound', library]} sound"

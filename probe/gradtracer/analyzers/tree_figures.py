@@ -9,11 +9,12 @@ import numpy as np
 
 from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer.analyzers.metric_curves import Curve
-from gradtracer.analyzers.tree_sample import margins_of
+from gradtracer.analyzers.tree_sample import examples_of, margins_of
 from gradtracer.analyzers.tree_table import Floats, TreeTable
-from gradtracer.statistics.divergence import Divergence, divergence
+from gradtracer.statistics.divergence import TURNED, Divergence, divergence
 from gradtracer.statistics.held_out_splits import HeldOutMargins, Simpler
 from gradtracer.statistics.leaf_velocity import Share, Trend, growth, late_share, leaf_velocity
+from gradtracer.statistics.monotone_effects import Monotone, monotone_effects
 from gradtracer.statistics.single_feature import Explained, explained_alone
 from gradtracer.statistics.split_gain import (
     GainShares,
@@ -25,6 +26,8 @@ from gradtracer.statistics.split_gain import (
 from gradtracer_schemas import Observation
 
 _POINTS = 64
+_EARLY = 32_768
+"""Nodes after which no more trees are kept to be followed again."""
 
 
 class TreeTotals:
@@ -35,6 +38,9 @@ class TreeTotals:
         self.held_out: HeldOutMargins | None = None
         """Where there are examples to follow down the trees."""
         self.trees = self.leaves = self.deepest = 0
+        self.early: list[TreeTable] = []
+        """The first trees, where held-out examples can be followed down them."""
+        self._monotone: dict[int, Monotone | None] = {}
         self.velocity: Floats = np.zeros(0)
         """`[T]` root mean square movement of the margin by each round."""
         self.gains: list[GainTotals] = []
@@ -51,6 +57,8 @@ class TreeTotals:
             self.held_out = margins_of(self.facts, features)
         if self.held_out is not None:
             self.held_out.add(table)
+            if self.held_out.followed and sum(each.tree.size for each in self.early) < _EARLY:
+                self.early.append(table)
         self.trees += table.trees
         self.leaves += int(table.leaves.sum())
         self.deepest = max(self.deepest, int(table.depth.max()))
@@ -58,6 +66,28 @@ class TreeTotals:
         if len(self.gains) > _POINTS:
             pairs = zip(self.gains[::2], [*self.gains[1::2], None], strict=False)
             self.gains = [one if other is None else merged(one, other) for one, other in pairs]
+
+    def monotone(self, curve: Curve, best: int) -> Monotone | None:
+        """What the trees up to the best round of a validation curve say of features' signs."""
+        held_out, end = self.held_out, self.early[-1].rounds if self.early else 0
+        first = self.early[0].round[0] if self.early else 0
+        if held_out is None or not held_out.followed or end - first <= best:
+            return None
+        if best not in self._monotone:
+            sample = examples_of(self.facts, held_out.features, most=None)
+            self._monotone = {
+                best: None
+                if sample is None
+                else monotone_effects(
+                    self.early,
+                    int(first) + best + 1,
+                    *sample,
+                    strict=self.facts.library == "xgboost",
+                    metric=curve.metric,
+                    told=float(curve.values[best]),
+                )
+            }
+        return self._monotone[best]
 
     @property
     def gain(self) -> GainTotals | None:
@@ -92,6 +122,8 @@ class TreeFigures(NamedTuple):
     divergence: Divergence | None
     simpler: Simpler | None
     """What held-out examples say of the deep splits, where they are at hand."""
+    monotone: Monotone | None
+    """What they say of features that move the prediction one way, where the metric turns."""
     alone: Explained | None
     """What the feature with the largest share explains by itself, where examples are at hand."""
 
@@ -127,6 +159,10 @@ def measure(
         alone = explained_alone(sample.column(shares.top), sample.target, classes=sample.classes)
     known = validation is not None and validation.higher_is_better is not None
     stretches = [gain_shares(stretch) for stretch in totals.gains]
+    turn = divergence(validation.falling) if known and validation is not None else None
+    monotone = None
+    if validation is not None and turn is not None and turn.p_value < TURNED:
+        monotone = totals.monotone(validation, turn.best)
     return TreeFigures(
         layer=layer,
         facts=facts,
@@ -142,8 +178,9 @@ def measure(
         spread=[math.exp(each.entropy) for each in stretches if each is not None],
         training=training,
         validation=validation,
-        divergence=divergence(validation.falling) if known and validation is not None else None,
+        divergence=turn,
         simpler=_simpler(totals, validation),
+        monotone=monotone,
         alone=alone,
     )
 

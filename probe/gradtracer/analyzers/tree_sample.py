@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradtracer.analyzers.booster_facts import BoosterFacts, Sample
+from gradtracer.analyzers.tree_table import Floats
 from gradtracer.statistics.held_out_splits import HeldOutMargins
 
 _EXAMPLES = 2_000
@@ -75,16 +76,25 @@ def last_sample(eval_sets: Any) -> Sample | None:
 
 def margins_of(facts: BoosterFacts, features: int) -> HeldOutMargins | None:
     """What follows held-out examples down the trees; None where none are at hand as numbers."""
+    found = examples_of(facts, features, most=_FOLLOWED)
+    return None if found is None else HeldOutMargins(*found, strict=facts.library == "xgboost")
+
+
+def examples_of(
+    facts: BoosterFacts, features: int, *, most: int | None
+) -> tuple[Floats, Floats] | None:
+    """Held-out examples `[n, F]` and their targets `[n]`, at most so many; None for no numbers."""
     sample = facts.held_out
     if sample is None:
         return None
     try:
         target = np.asarray(sample.target, dtype=np.float64)
-        at = np.linspace(0, target.size - 1, min(target.size, _FOLLOWED)).round().astype(np.int64)
+        kept = target.size if most is None else min(target.size, most)
+        at = np.linspace(0, target.size - 1, kept).round().astype(np.int64)
         columns = [
             np.asarray(sample.column(index), dtype=np.float64)[at] for index in range(features)
         ]
     except (IndexError, TypeError, ValueError):
         return None
     x = np.stack(columns, axis=1) if columns else np.zeros((at.size, 0))
-    return HeldOutMargins(x, target[at], strict=facts.library == "xgboost")
+    return x, target[at]

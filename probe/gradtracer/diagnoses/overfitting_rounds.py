@@ -11,10 +11,9 @@ from gradtracer.analyzers.tree_figures import TreeFigures
 from gradtracer.diagnoses.booster_parameters import edit_parameter
 from gradtracer.diagnoses.finding import Finding, many, suppress
 from gradtracer.settings import Settings
-from gradtracer.statistics.divergence import Divergence
+from gradtracer.statistics.divergence import TURNED, Divergence
 from gradtracer_schemas import Evidence, FixOffer
 
-_LEVEL = 0.01
 _PATIENCE = 10
 _SQUARED = frozenset({"l2", "mse"})
 
@@ -29,7 +28,7 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
     if turn is None or validation is None or figures.facts.stops_early:
         return None
     rise, gained, unit = _error(turn, validation)
-    if turn.p_value > _LEVEL or rise < settings.overfit_share * gained:
+    if turn.p_value > TURNED or rise < settings.overfit_share * gained:
         return None
     meanwhile = _meanwhile(figures, turn.best)
     if meanwhile is None:
@@ -37,7 +36,7 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
     best, wasted = turn.best + 1, turn.n - 1 - turn.best
     patience = max(_PATIENCE, turn.high - turn.best)
     values = validation.values
-    fewer = _fewer_splits(figures)
+    fewer, constrained = _fewer_splits(figures), _constrained(figures, best)
     return Finding(
         type="OVERFITTING_ROUNDS",
         severity="warning",
@@ -50,7 +49,7 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
         action=(
             f"Stop early: early_stopping_rounds={patience}, which outlasts the noise of this "
             f"metric. Or train {best} rounds; or learn more slowly, with a smaller learning_rate "
-            f"or shallower trees.{fewer.words}"
+            f"or shallower trees.{fewer.words}{constrained.words}"
         ),
         expected_effect=(
             f"{validation.metric} of {values[turn.best]:.4g} instead of {values[-1]:.4g} on these "
@@ -79,11 +78,13 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
                 test="rounds that cannot be told from the best",
             ),
             *fewer.evidence,
+            *constrained.evidence,
         ],
         fixes=[
             edit_parameter(figures.facts, "early_stopping_rounds", patience, preferred=True),
             edit_parameter(figures.facts, "num_boost_round", best),
             *fewer.fixes,
+            *constrained.fixes,
             suppress(),
         ],
     )
@@ -101,7 +102,7 @@ def _error(turn: Divergence, validation: Curve) -> tuple[float, float, str]:
     return last - best, first - best, f"root of {validation.metric}"
 
 
-class _Fewer(NamedTuple):
+class _Simpler(NamedTuple):
     """What is said of splits that do not hold up on the validation set."""
 
     words: str = ""
@@ -109,14 +110,14 @@ class _Fewer(NamedTuple):
     fixes: tuple[FixOffer, ...] = ()
 
 
-def _fewer_splits(figures: TreeFigures) -> _Fewer:
+def _fewer_splits(figures: TreeFigures) -> _Simpler:
     """Nothing where the splits hold up, or nobody can tell (statistics/held_out_splits.py)."""
     found, validation = figures.simpler, figures.validation
     if found is None or validation is None:
-        return _Fewer()
-    if found.depth is None or found.p_value > _LEVEL:
-        return _Fewer()
-    return _Fewer(
+        return _Simpler()
+    if found.depth is None or found.p_value > TURNED:
+        return _Simpler()
+    return _Simpler(
         f" With the splits below depth {found.depth} taken back, the trees as they are lose "
         f"{found.gain:.1%} less on {validation.data}.",
         (
@@ -132,6 +133,46 @@ def _fewer_splits(figures: TreeFigures) -> _Fewer:
             ),
         ),
         (edit_parameter(figures.facts, "max_depth", found.depth),),
+    )
+
+
+def _constrained(figures: TreeFigures, best: int) -> _Simpler:
+    """Nothing where no effect is known to go one way (statistics/monotone_effects.py)."""
+    found, validation = figures.monotone, figures.validation
+    if found is None or validation is None or found.p_value > TURNED:
+        return _Simpler()
+    signs = {figures.names[feature]: sign for feature, sign in sorted(found.signs.items())}
+    rising, falling = (
+        ", ".join(name for name, sign in signs.items() if sign == way) for way in (1, -1)
+    )
+    named = " and ".join(
+        f"{way} with {names}" for way, names in (("rises", rising), ("falls", falling)) if names
+    )
+    parameters: dict[str, object] = {
+        "signs": signs,
+        "columns": figures.names,
+        "rounds": best,
+        "library": figures.facts.library,
+    }
+    if "num_boost_round" in figures.facts.parameters:
+        parameters["measured"] = figures.facts.parameters["num_boost_round"]
+    return _Simpler(
+        f" The prediction {named}: without the splits of the first {best} rounds that go "
+        f"the other way the trees lose {found.gain:.1%} less on {validation.data}, so constrain "
+        "these effects, together with the rounds.",
+        (
+            Evidence(
+                statistic="turning_splits_loss",
+                value=found.gain,
+                threshold=0.0,
+                comparison="above",
+                n=found.n,
+                interval=(found.gain - 1.96 * found.error, found.gain + 1.96 * found.error),
+                p_value=found.p_value,
+                test="paired over validation examples, one-sided; halves choose for each other",
+            ),
+        ),
+        (FixOffer(fix="constrain-monotone", parameters=parameters),),
     )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from gradtracer.analyzers.tree_table import Floats
 
+TURNED = 0.01
+"""p-value below which a metric has turned."""
 _MIN_AFTER = 10
 
 

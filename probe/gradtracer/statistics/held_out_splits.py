@@ -7,11 +7,12 @@ take it back is to leave out that movement, and nothing is trained anew.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradtracer.analyzers.tree_table import Floats, TreeTable, joined
+from gradtracer.analyzers.tree_table import Floats, Integers, TreeTable, joined
 
 _MIN_EXAMPLES = 100
 _AT_ONCE = 128
@@ -48,6 +49,7 @@ class HeldOutMargins:
         kept = np.isfinite(x).all(axis=1) & np.isfinite(target)
         self._x, self.target = np.ascontiguousarray(x[kept]), target[kept]
         self._strict = strict
+        self.features = self._x.shape[1]
         self._steps: list[Floats] = []
         self.followed = self.target.size >= _MIN_EXAMPLES
         """False where there are too few, or a tree could not be followed."""
@@ -66,29 +68,12 @@ class HeldOutMargins:
         )
         if not self.followed:
             return
-        border = table.threshold.astype(np.float32)
-        if self._strict:
-            border = np.nextafter(border, np.float32(-np.inf))
-        mean = _means(table)
+        border, mean = borders(table, strict=self._strict), node_means(table)
         roots = np.flatnonzero(table.depth == 0)
-        for first in range(0, roots.size, _AT_ONCE):
-            self._follow(table, border, mean, roots[first : first + _AT_ONCE])
-
-    def _follow(self, table: TreeTable, border: Any, mean: Floats, roots: Any) -> None:
-        n, features = self._x.shape
-        cells, row = self._x.astype(np.float32).ravel(), np.arange(n) * features
-        node = np.repeat(roots[:, None], n, axis=1)
-        self._add(0, np.full(n, mean[roots].sum()))
-        for level in range(1, int(table.depth.max(initial=0)) + 1):
-            feature = table.feature[node]
-            inside = feature >= 0
-            if not inside.any():
-                break
-            value = cells[row + np.maximum(feature, 0)]
-            below = np.where(value <= border[node], table.left[node], table.right[node])
-            below = np.where(inside, below, node)
+        self._add(0, np.full(self.target.size, mean[roots].sum()))
+        for node, below in followed_down(table, border, self._x, roots):
+            level = int(table.depth[below].max())
             self._add(level, (mean[below] - mean[node]).sum(axis=0))
-            node = below
 
     def _add(self, level: int, step: Floats) -> None:
         if level == len(self._steps):
@@ -103,24 +88,47 @@ class HeldOutMargins:
         one-sided, by the normal law, with Bonferroni's correction over depths. None for other
         metrics, and where the loss of the whole is not within four errors of what is told.
         """
-        loss = _loss(metric.lower(), self.target)
+        loss = loss_of(metric, self.target)
         if not self.followed or loss is None or len(self._steps) < 2:
             return None
         by_depth = np.cumsum(self._steps, axis=0)
         whole = loss(by_depth[-1])
-        n, level = whole.size, float(whole.mean())
-        told = told**2 if metric.lower() == "rmse" else told
-        if not level > 0 or abs(level - told) > 4 * whole.std() / math.sqrt(n) + 0.02 * level:
+        if not near_told(whole, metric, told):
             return None
         tried = [_saved(whole, loss(margin), len(by_depth) - 2) for margin in by_depth[1:-1]]
         depth = max(range(len(tried)), key=lambda each: tried[each][0]) + 1 if tried else None
         best = tried[depth - 1] if depth is not None else (0.0, 0.0, 1.0)
         if best[0] <= 0:
             depth, best = None, (0.0, best[1], 1.0)
-        return Simpler(depth, *best, n)
+        return Simpler(depth, *best, whole.size)
 
 
-def _means(table: TreeTable) -> Floats:
+def borders(table: TreeTable, *, strict: bool) -> Any:
+    """`[N]` float32, up to which and including which an example goes left."""
+    border = table.threshold.astype(np.float32)
+    return np.nextafter(border, np.float32(-np.inf)) if strict else border
+
+
+def followed_down(
+    table: TreeTable, border: Any, x: Floats, roots: Integers
+) -> Iterator[tuple[Any, Any]]:
+    """Nodes `[trees, n]` that examples `[n, F]` are in, and those a split further down.
+
+    Some trees at a time, level by level; an example in a leaf stays there.
+    """
+    n, features = x.shape
+    cells, row = x.astype(np.float32).ravel(), np.arange(n) * features
+    for first in range(0, roots.size, _AT_ONCE):
+        node = np.repeat(roots[first : first + _AT_ONCE, None], n, axis=1)
+        while (inside := (feature := table.feature[node]) >= 0).any():
+            value = cells[row + np.maximum(feature, 0)]
+            below = np.where(value <= border[node], table.left[node], table.right[node])
+            below = np.where(inside, below, node)
+            yield node, below
+            node = below
+
+
+def node_means(table: TreeTable) -> Floats:
     """`[N]` mean of the leaves below each node, weighted by cover."""
     cover, mean = table.cover.copy(), table.value.T.copy()
     inner = table.inner
@@ -129,6 +137,14 @@ def _means(table: TreeTable) -> Floats:
         at = inner[depth == level]
         joined(cover, mean, at, table.left[at], table.right[at])
     return mean[0]
+
+
+def near_told(losses: Floats, metric: str, told: float) -> bool:
+    """Whether losses `[n]` are within four errors of the metric as the library tells it."""
+    level = float(losses.mean())
+    told = told**2 if metric.lower() == "rmse" else told
+    error = float(losses.std()) / math.sqrt(losses.size)
+    return level > 0 and abs(level - told) <= 4 * error + 0.02 * level
 
 
 def _saved(whole: Floats, other: Floats, tried: int) -> tuple[float, float, float]:
@@ -140,12 +156,13 @@ def _saved(whole: Floats, other: Floats, tried: int) -> tuple[float, float, floa
     return gain / level, error / level, min(1.0, tried * p_value)
 
 
-def _loss(metric: str, target: Floats) -> Any:
+def loss_of(metric: str, target: Floats) -> Any:
     """Function from margins `[n]` to losses `[n]`; None for another metric."""
 
     def squared(margin: Floats) -> Floats:
         return np.square(target - margin - (target - margin).mean())
 
+    metric = metric.lower()
     if metric in _SQUARED:
         return squared
     classes = np.unique(target)

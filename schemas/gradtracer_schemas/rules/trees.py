@@ -59,15 +59,21 @@ TREE_RULES = (
             "minimum of a driftless walk with the same noise gives (Lévy), and against 1 % of "
             "what the metric had gained. Where validation examples are at hand as numbers, 500 of "
             "them are followed down the trees, and the loss of the model cut at each depth is "
-            "compared with that of the whole, paired over examples."
+            "compared with that of the whole, paired over examples. Of the trees up to the best "
+            "round, the splits on each feature that move the prediction up are parted from those "
+            "that move it down: where 2,000 validation examples lose more without the ones and "
+            "less without the others, the feature's effect goes one way. Each half of the examples "
+            "chooses features for the other half to measure."
         ),
         matters="The rounds after the turn fit noise, and the model that is kept holds them all.",
         remedies=(
             "`early_stopping_rounds`, as long as the noise of the metric asks for; fewer rounds; "
             "a smaller `learning_rate`. Shallower trees (`max_depth`) are offered where the splits "
-            "below that depth make the validation loss worse. No constraint is offered: that a "
-            "response is monotone, or that features do not interact, is knowledge of the field, "
-            "which a fitted model does not show."
+            "below that depth make the validation loss worse. Where effects go one way, "
+            "`monotone_constraints` are offered together with the best round: alone they can do "
+            "harm, as what is constrained learns noise elsewhere. Whether the effect goes on like "
+            "that beyond the examples at hand is for you to know. That features do not interact is "
+            "not offered: a fitted model does not show it."
         ),
         silent_when=(
             "The library stops early or keeps the best round by itself; no validation set is "

@@ -50,53 +50,63 @@ def plan(context: FixContext) -> Plan:
     """Edit the number that sets the parameter, or add the parameter."""
     wanted = _wanted(context)
     call = training_call(context.diagnosis.site, context.frames)
-    literal = _literal(call, wanted)
+    literal = literal_of(call, wanted)
     if literal is not None:
-        _check(literal, wanted)
+        check(literal, wanted)
         title = f"Set {wanted.name} from {text_of(literal.node)} to {wanted.text}"
         here = "" if literal.path == call.place.path else f" of {literal.path.name}"
         line = literal.node.start_point.row + 1
         title += f": {literal.via} on line {line}{here}" if literal.via else f" on line {line}"
         edit = TextEdit(literal.source.range_of(literal.node), wanted.text)
         return Plan(title, {literal.path: (literal.source, [edit])})
-    part, name = _where_to_add(call, wanted)
+    part, name = where_to_add(call, wanted.name, wanted.library)
     source = part.place.source
-    quote = '"' if '"' in text_of(part.node) or "'" not in text_of(part.node) else "'"
-    item = f"{quote}{name}{quote}: " if part.is_dictionary else f"{name}="
     line = part.node.start_point.row + 1
     return Plan(
         f"Add {name}={wanted.text} on line {line}",
-        {part.place.path: (source, new_item(source, part.node, item + wanted.text))},
+        {part.place.path: (source, new_item(source, part.node, item(part, name, wanted.text)))},
     )
+
+
+def item(part: Part, name: str, value: str) -> str:
+    """The text that sets a parameter in an argument list or a dictionary."""
+    quote = quote_in(part)
+    return f"{quote}{name}{quote}: {value}" if part.is_dictionary else f"{name}={value}"
+
+
+def quote_in(part: Part) -> str:
+    """The quotes of its strings."""
+    return '"' if '"' in text_of(part.node) or "'" not in text_of(part.node) else "'"
 
 
 def locate(context: FixContext) -> None:
     """Find the place, and go no further. Raises as `plan` does."""
     wanted = _wanted(context)
-    literal = _literal(training_call(context.diagnosis.site, context.frames), wanted)
+    literal = literal_of(training_call(context.diagnosis.site, context.frames), wanted)
     if literal is not None:
-        _check(literal, wanted)
+        check(literal, wanted)
 
 
 def _wanted(context: FixContext) -> Wanted:
     given = context.offer.parameters if context.offer is not None else {}
-    name, value = given.get("parameter"), _number(given.get("value"))
+    name, value = given.get("parameter"), finite(given.get("value"))
     if not isinstance(name, str) or name not in BOOSTER_PARAMETERS or value is None:
         raise NotApplicable(
             f"expected a parameter of a booster and its value, got {name!r} and "
             f"{given.get('value')!r}"
         )
-    return Wanted(name, value, _number(given.get("measured")), str(given.get("library", "")))
+    return Wanted(name, value, finite(given.get("measured")), str(given.get("library", "")))
 
 
-def _number(value: object) -> float | None:
+def finite(value: object) -> float | None:
+    """A number that a probe told; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
 
 
-def _check(literal: Literal, wanted: Wanted) -> None:
-    """A text that says something else than the run had was edited since."""
+def check(literal: Literal, wanted: Wanted) -> None:
+    """A text that says something else than the run had was edited since: `AlreadyApplied`."""
     if _same(literal.value, wanted.value):
         raise AlreadyApplied(f"{wanted.name} is {text_of(literal.node)} already")
     if wanted.measured is not None and not _same(literal.value, wanted.measured):
@@ -111,7 +121,7 @@ def _same(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=_SAME, abs_tol=1e-12)
 
 
-def _literal(call: BoosterCall, wanted: Wanted) -> Literal | None:
+def literal_of(call: BoosterCall, wanted: Wanted) -> Literal | None:
     """The number that sets the parameter; None when nothing does."""
     for expression, place in settings(call, wanted.name):
         if expression.type == "none":
@@ -125,36 +135,39 @@ def settings(call: BoosterCall, name: str) -> Iterator[tuple[Node, Place]]:
 
     Raises `NotApplicable` where several assignments may set it.
     """
-    aliases = BOOSTER_PARAMETERS[name]
-    assigned = [each for alias in aliases for each in call.assigned.get(alias, ())]
-    if len(assigned) > 1:
-        raise NotApplicable(f"{name} is assigned in {len(assigned)} places")
-    yield from assigned
-    for part in call.parts:
-        yield from ((value, part.place) for key, value in given_in(part) if key in aliases)
+    yield from set_as(call, name, BOOSTER_PARAMETERS[name])
     if name == "num_boost_round" and call.kind in ("train", "cv"):
         passed = arguments(call.call)
         if passed is not None and len(passed.positional) > _ROUNDS_INDEX:
             yield passed.positional[_ROUNDS_INDEX], call.place
 
 
-def _where_to_add(call: BoosterCall, wanted: Wanted) -> tuple[Part, str]:
+def set_as(call: BoosterCall, name: str, aliases: tuple[str, ...]) -> Iterator[tuple[Node, Place]]:
+    """The same for what is set by keywords and keys alone, under any of these names."""
+    assigned = [each for alias in aliases for each in call.assigned.get(alias, ())]
+    if len(assigned) > 1:
+        raise NotApplicable(f"{name} is assigned in {len(assigned)} places")
+    yield from assigned
+    for part in call.parts:
+        yield from ((value, part.place) for key, value in given_in(part) if key in aliases)
+
+
+def where_to_add(call: BoosterCall, name: str, library: str) -> tuple[Part, str]:
     """The part that is to hold the parameter, and its name there."""
     if not call.parts:
         raise NotApplicable("the arguments of the call that trained cannot be read")
-    name = wanted.name
-    if wanted.library == "catboost":
+    if library == "catboost":
         name = _CATBOOST.get(name, name)
     if call.kind in ("fit", "build"):
         name = "n_estimators" if name == "num_boost_round" else name
-        name = _estimators_name(name, wanted.library)
+        name = _estimators_name(name, library)
         return call.parts[1 if call.kind == "fit" else 0], name
-    takes_it = name in _OF_THE_CALL and (wanted.library == "xgboost" or name == "num_boost_round")
+    takes_it = name in _OF_THE_CALL and (library == "xgboost" or name == "num_boost_round")
     if takes_it:
         return call.parts[0], name
     if len(call.parts) < 2:
         raise NotApplicable("the parameters of the call that trained cannot be read")
-    return call.parts[1], _estimators_name(name, wanted.library)
+    return call.parts[1], _estimators_name(name, library)
 
 
 def _estimators_name(name: str, library: str) -> str:

@@ -11,6 +11,7 @@ from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes import (
     apply_recipe,
     clip_gradients,
+    constrain_monotone,
     decay_tables,
     edit_booster_parameter,
     enable_auto_fix,
@@ -48,6 +49,7 @@ _SETTING: tuple[LocatingFix, ...] = cast(
         apply_recipe,
         clip_gradients,
         decay_tables,
+        constrain_monotone,
         edit_booster_parameter,
         enable_auto_fix,
         insert_normalisation,
