@@ -1,4 +1,4 @@
-"""A leak in a real script is found, its column left out by the fix, and the next run is clean."""
+"""What is found in a real script is mended by the fix, and the next run is clean."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def run(folder: Path, *arguments: str) -> str:
     return result.stdout
 
 
-def leaks(folder: Path) -> list[str]:
-    """How the findings of a leak stand to the text as it is now."""
+def states(folder: Path, kind: str) -> list[str]:
+    """How the findings of a type stand to the text as it is now."""
     told = run(folder, "-m", "gradtracer_server", "check", "--output-format", "json")
-    return [each["state"] for each in json.loads(told) if each["type"] == "TARGET_LEAKAGE"]
+    return [each["state"] for each in json.loads(told) if each["type"] == kind]
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,66 @@ def test_a_leak_is_found_and_left_out(tmp_path: Path, text: str, before: str, af
     script = tmp_path / "train.py"
     script.write_text(text, encoding="utf-8")
     run(tmp_path, "train.py")
-    assert leaks(tmp_path) == ["current"]
+    assert states(tmp_path, "TARGET_LEAKAGE") == ["current"]
     run(tmp_path, "-m", "gradtracer_server", "fix", "--unsafe")
     assert script.read_text(encoding="utf-8") == text.replace(before, after)
-    assert leaks(tmp_path) == ["outdated"]
+    assert states(tmp_path, "TARGET_LEAKAGE") == ["outdated"]
     run(tmp_path, "train.py")
-    assert leaks(tmp_path) == []
+    assert states(tmp_path, "TARGET_LEAKAGE") == []
+
+
+DATA = """\
+import numpy as np
+import pandas as pd
+
+import gradtracer
+
+rng = np.random.default_rng(3)
+X = pd.DataFrame(rng.normal(size=(2_700, 8)), columns=list("abcdefgh"))
+y = np.tanh(1.5 * X[["a", "b", "c"]]) @ [1.5, 1.0, -1.5] + 2.5 * rng.normal(size=2_700)
+x, y, held, target = X[:700], y[:700], X[700:], y[700:]
+"""
+BOOSTERS = {
+    "xgboost": """\
+import xgboost as xgb
+ROUNDS = 120
+dtrain, dvalid = xgb.DMatrix(x, y), xgb.DMatrix(held, target)
+params = {"eta": 0.2, "max_depth": 5, "nthread": 1}
+callbacks = [gradtracer.xgboost_callback()]
+booster = xgb.train(params, dtrain, ROUNDS, evals=[(dvalid, "valid")], callbacks=callbacks)
+print(booster.predict(dvalid)[:1])
+""",
+    "lightgbm": """\
+from lightgbm import LGBMRegressor
+how = {"max_depth": 5, "num_leaves": 32, "n_jobs": 1, "verbose": -1}
+model = LGBMRegressor(n_estimators=120, learning_rate=0.2, **how)
+callbacks = [gradtracer.lightgbm_callback()]
+model.fit(x, y, eval_X=held, eval_y=target, callbacks=callbacks)
+print(model.predict(held)[:1])
+""",
+    "catboost": """\
+from catboost import CatBoostRegressor
+model = CatBoostRegressor(iterations=120, learning_rate=0.2, depth=5, use_best_model=False)
+model.set_params(thread_count=1, verbose=0)
+model.fit(x, y, eval_set=(held, target), callbacks=[gradtracer.catboost_callback()])
+print(model.predict(held)[:1])
+""",
+}
+
+
+@pytest.mark.parametrize("library", BOOSTERS)
+def test_effects_that_go_one_way_are_constrained_with_the_best_round(
+    tmp_path: Path, library: str
+) -> None:
+    script = tmp_path / "train.py"
+    text = DATA + BOOSTERS[library]
+    script.write_text(text, encoding="utf-8")
+    run(tmp_path, "train.py")
+    assert states(tmp_path, "OVERFITTING_ROUNDS") == ["current"]
+    run(tmp_path, "-m", "gradtracer_server", "fix", "--fix", "constrain-monotone", "--unsafe")
+    fixed = script.read_text(encoding="utf-8")
+    assert "120" in text and "120" not in fixed
+    signs = "[1, 1, -1, 0" if library == "lightgbm" else '{"a": 1, "b": 1, "c": -1}'
+    assert "monotone_constraints" in fixed and signs in fixed
+    run(tmp_path, "train.py")
+    assert states(tmp_path, "OVERFITTING_ROUNDS") == []
