@@ -40,7 +40,7 @@ class Finished(NamedTuple):
     recipe: Recipe
     """For `model`: of storage alone where the model was finished, as its shapes have changed."""
     kept: bool
-    """Whether the finished one is taken: measured better, or after `scores` not worse for sure."""
+    """Whether the finished one is taken: it measured better."""
     ratio: Ratio
     """Quality of the finished over that of the compressed without."""
 
@@ -58,9 +58,8 @@ def finish(
 ) -> Finished:
     """Train a copy of the model on under the recipe, and keep it where it measured better.
 
-    The metric is asked twice, before and after, and never to choose a step. What follows the
-    model's own scores is kept unless it measured worse for sure, at `confidence`: it comes nearer
-    to a model whose quality is known, by less than the metric of some hundred users tells.
+    The metric is asked twice, before and after, and never to choose a step. To come nearer to the
+    model's own scores is no reason by itself: a recipe may be better than the model.
 
     Args:
         model: Is left as it is.
@@ -97,10 +96,7 @@ def finish(
     rounded = simulated(narrowed, storage).eval()
     with torch.no_grad():
         ratio = compare(before, values_of(evaluate, rounded), confidence)
-    taken = ratio.value > 1.0
-    if scores is not None and ratio.interval is not None:
-        taken = ratio.interval[1] >= 1.0
-    if taken:
+    if ratio.value > 1.0:
         return Finished(narrowed, storage, True, ratio)
     return Finished(model, recipe, False, ratio)
 
