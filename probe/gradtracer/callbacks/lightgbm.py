@@ -55,9 +55,10 @@ class GradTracerCallback:
             self._begin(env)
         if not self._boosting.active:
             return
-        for data, metric, value, *_ in env.evaluation_result_list or ():
-            values = self._series.setdefault(str(data), {}).setdefault(str(metric), [])
-            cast(list[object], values).append(float(value))
+        for told in env.evaluation_result_list or ():
+            # By index: LightGBM's own way to go through one asks for each of its fields by name.
+            values = self._series.setdefault(str(told[0]), {}).setdefault(str(told[1]), [])
+            cast(list[object], values).append(float(told[2]))
         copy, rounds = _Copy(env.model), env.iteration + 1
         if rounds < env.end_iteration:
             self._boosting.rounds_done(rounds, self._series, copy)
