@@ -120,6 +120,7 @@ def measure(rows: int, batch: int, interval: int, pairs: int, folder: Path) -> t
             observer._burst_left, observer._pause_left = 0, far
             outside = compare(training, tracker, steps=steps, pairs=pairs)
             observer._burst_left, observer._pause_left = far, far
+            tracker.looks_ahead = True
         inside = compare(training, tracker, steps=steps, pairs=pairs)
         outside = outside or inside
         share = followed_share(rows, batch, interval)
