@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradtracer.analyzers.tree_reading import library_of
 from gradtracer.callsite import call_site
-from gradtracer.exceptions import NothingToWatch
+from gradtracer.exceptions import NothingToWatch, UsageError
 from gradtracer.project import main_script, project_root
 from gradtracer.run import Run
 from gradtracer.settings import load_settings
@@ -43,7 +43,13 @@ def watch(
         NothingToWatch: it is no such model.
         MissingLibrary: the library of the model cannot be imported.
         SettingsError: a setting with an unknown name or a value that does not fit.
+        UsageError: `total_steps` is below 1.
     """
+    if total_steps is not None and total_steps < 1:
+        raise UsageError(
+            f"expected total_steps of 1 or more, got {total_steps}; pass e.g. epochs * "
+            "len(loader), or leave it out where it is not known"
+        )
     given: dict[str, Any] = {"auto_fix": auto_fix, "track_interval": track_interval, **settings}
     library = library_of(model)
     if library is None:

@@ -102,6 +102,8 @@ class Run:
         """The model that `watch` was last called with."""
         self._take_loss: list[TakesLoss] = []
         self._names: set[str] = set()
+        self._no_numbers: set[str] = set()
+        """Losses and metrics of which a value was none."""
         self._clock: weakref.ref[object] | None = None
         self._waiting: weakref.ref[object] | None = None
         self._forgotten = False
@@ -216,13 +218,28 @@ class Run:
         that is too high, of decay that is missing, and of a run that is too short; auto-fix waits
         while the loss improves.
         """
-        if loss is not None:
+        if loss is not None and self._is_number("loss", loss):
             loss = _detached(loss)
             for tracker in self._take_loss:
                 tracker.take_loss(loss)
             self.loss = self._tell("loss", loss.mean() if getattr(loss, "ndim", 0) else loss)
         for name, value in metrics.items():
-            self.metrics[name] = self._tell(name, value)
+            if self._is_number(name, value):
+                self.metrics[name] = self._tell(name, value)
+
+    def _is_number(self, name: str, value: Any) -> bool:
+        """Said once for each name, and never an error: the training goes on."""
+        if hasattr(value, "__float__"):
+            return True
+        if name not in self._no_numbers:
+            self._no_numbers.add(name)
+            _log.warning(
+                "expected %s as a number or a tensor, got %.40r, which is left out; call e.g. "
+                "run.log(loss=loss, val_auc=0.71)",
+                name,
+                value,
+            )
+        return False
 
     def _tell(self, name: str, value: Any) -> Any:
         value = _detached(value)
@@ -270,6 +287,11 @@ class Run:
         self.observing = False
         for tracker in self.trackers:
             tracker.forget()
+
+    def __repr__(self) -> str:
+        """Id, steps, number of watched layers, and how it ended."""
+        state = self.outcome or ("running" if self.observing else "switched off")
+        return f"<Run {self.id}: {state}, step {self.step}, {len(self.trackers)} trackers>"
 
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
