@@ -145,9 +145,12 @@ def measure(name: str, build: Callable[[], tuple[nn.Module, Step]], pairs: int) 
         (observer,) = tracker._assigned.all
 
         def rest() -> None:
+            # A pause is as long as the interval allows.
+            observer.set_interval(10**9)
             observer.idle = 10**9
 
         def follow() -> None:
+            observer.set_interval(1)
             observer.idle = 0
 
         layers = len(tracker.sites)
