@@ -48,6 +48,20 @@ def batches(steps: int, rows: int = 40, seed: int = 0) -> list[torch.Tensor]:
     return [torch.randint(0, rows, (16,), generator=generator) for _ in range(steps)]
 
 
+def test_a_table_that_is_moved_in_a_pause_is_observed_anew_at_once(run: Run) -> None:
+    model = Table()
+    tracker = EmbeddingTracker(model.item_emb, track_interval=10, run=run)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    while tracker.looks_ahead:
+        train(model, optimizer, batches(1))
+    observer = tracker._observer
+    # As after model.cuda(), which leaves the parameter the same object.
+    observer.device = torch.device("meta")
+    train(model, optimizer, batches(1))
+    assert tracker._observer is not observer
+    assert tracker._observer.look_ups == 16
+
+
 def test_a_step_that_is_not_followed_is_not_asked_for_its_gradient(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

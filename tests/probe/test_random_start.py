@@ -10,7 +10,10 @@ import torch
 from advised import ADAM, ADAMW, DIM, Scores, figures, trained
 from torch import nn
 
+import gradtracer
+from gradtracer.analyzers.embedding import EmbeddingTracker
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
+from gradtracer.analyzers.training import _is_at
 from gradtracer.analyzers.training_figures import TableStart
 from gradtracer.diagnoses import missing_regularization
 from gradtracer.diagnoses.finding import Finding
@@ -149,6 +152,26 @@ def test_where_other_layers_are_trained_a_second_fix_spares_them(tmp_path: Path)
     assert first.preferred and not second.preferred
     assert second.parameters == {**first.parameters, "tables": ["user_emb", "item_emb"]}
     assert "Or decay the tables alone" in finding.action
+
+
+def test_a_table_whose_name_is_no_path_in_the_model_is_in_no_group() -> None:
+    share = StartShare(taken_back=0.5, error=0.01, left=0.4, left_error=0.01, rows=500, start=1.0)
+    starts = TableStart("users", share, ADAM, True), TableStart("films", share, ADAM)
+    seen = figures(optimizer=ADAM)._replace(step=1_000, starts=starts, trains_more=True)
+    found = missing_regularization.examine(seen, Settings())
+    assert found is not None
+    assert [each.parameters.get("tables") for each in found.fixes] == [None, ["users"], None]
+
+
+def test_a_tracker_of_another_name_is_known_not_to_be_a_path(tmp_path: Path) -> None:
+    model = Corrected(1.0)
+    run = gradtracer.watch(model, folder=str(tmp_path), publish=False)
+    users, items = (each for each in run.trackers if isinstance(each, EmbeddingTracker))
+    assert _is_at(model, users.name, users.layer)
+    assert not _is_at(model, "films", items.layer)
+    assert not _is_at(model, users.name, items.layer)
+    assert not _is_at(None, users.name, users.layer)
+    run.finish()
 
 
 def test_a_large_number_is_told_with_what_it_comes_to() -> None:

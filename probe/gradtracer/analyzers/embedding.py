@@ -186,7 +186,7 @@ class EmbeddingTracker(OriginalMethods):
             if weight is not self._weight:
                 self._follow_parameter()
             trains = self._weight.requires_grad
-            if not trains:
+            if not (trains and self.looks_ahead):
                 self._follow_device()
             self._observer.look_up(ids, trains=trains)
         except Exception:

@@ -18,6 +18,7 @@ from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.diagnoses.training import TRAINING
 from gradtracer.learning_curve import Curve, sense_of_held_out
+from gradtracer.roots import unwrapped
 from gradtracer.statistics.start_share import StartShare
 from gradtracer.stepping import add_watcher, forget_matches, remove_watcher
 from gradtracer_schemas import Diagnosis, SourceSite
@@ -43,6 +44,7 @@ class Began(Protocol):
     """A tracker of a table that remembers some of its first values."""
 
     name: str
+    layer: nn.Module
     start_share: StartShare | None
 
 
@@ -67,7 +69,7 @@ class TrainingTracker:
         """What is known now; in the reporting thread, as the numbers may lie on a device."""
         main = self._trained_by()
         loss = self.run.told.get("loss")
-        starts = self._starts()
+        starts = self._starts(main)
         return TrainingFigures(
             step=self.run.step,
             total_steps=self.run.total_steps,
@@ -93,13 +95,16 @@ class TrainingTracker:
                 return told.curve(name, higher_is_better=higher)
         return None
 
-    def _starts(self) -> list[TableStart]:
+    def _starts(self, main: TrainedBy | None) -> list[TableStart]:
         found: list[TableStart] = []
+        model = self.run.observed() if self.run.observed is not None else None
+        sites = main.sites if main is not None else None
         for each in list(self.run.trackers):
             if isinstance(each, Began) and isinstance(each, Trains):
                 share, by = each.start_share, each.trained_by
                 if share is not None and by is not None:
-                    found.append(TableStart(each.name, share, by.facts))
+                    named = by.sites is sites and _is_at(model, each.name, each.layer)
+                    found.append(TableStart(each.name, share, by.facts, named))
         return found
 
     def _trains_more(self, tables: set[str]) -> bool:
@@ -145,6 +150,13 @@ class TrainingTracker:
         """Stop observing; what is known stays."""
         self._looks.close()
         remove_watcher(self._looks)
+
+
+def _is_at(model: object, path: str, layer: nn.Module) -> bool:
+    try:
+        return isinstance(model, nn.Module) and unwrapped(model).get_submodule(path) is layer
+    except AttributeError:
+        return False
 
 
 def _size(by: TrainedBy) -> int:

@@ -16,6 +16,8 @@ class TableStart(NamedTuple):
     layer: str
     share: StartShare
     optimizer: OptimizerFacts
+    named_by_path: bool = False
+    """Whether the name is its path in the watched model, and the main optimizer trains it."""
 
 
 class TrainingFigures(NamedTuple):

@@ -180,7 +180,11 @@ def _of_the_start(
     decay = decay_over(first.optimizer, steps, _TO_A_TWENTIETH)
     start = max(each.share.start for each, _ in found)
     beside = figures.starts if figures.trains_more else ()
-    tables = [each.layer for each in beside if not acts_within(each.optimizer, steps)]
+    tables = [
+        each.layer
+        for each in beside
+        if each.named_by_path and not acts_within(each.optimizer, steps)
+    ]
     remedy, effect, fixes = _against_the_start(first.optimizer, decay, steps, start, tables)
     return Finding(
         type="MISSING_REGULARIZATION",

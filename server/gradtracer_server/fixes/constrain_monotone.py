@@ -59,7 +59,10 @@ class _Signs:
             return str(tuple(numbers))
         if self._unnamed("") and self.library == "catboost":
             return str({place: sign for place, sign in enumerate(numbers) if sign})
-        written = json.dumps if quote == '"' else repr
+
+        def written(column: str) -> str:
+            return json.dumps(column, ensure_ascii=False) if quote == '"' else repr(column)
+
         pairs = (f"{written(column)}: {sign}" for column, sign in self.by_column.items())
         return f"{{{', '.join(pairs)}}}"
 

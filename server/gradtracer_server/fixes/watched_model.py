@@ -38,12 +38,17 @@ def is_watched(expression: Node, place: Place, context: FixContext, path: str) -
     if text_of(expression) == "self":
         owner = ancestor(expression, "class_definition")
         return owner is not None and bool(names.self_assignments(owner, first))
-    found = origin(text_of(expression).removesuffix(".module"), expression, place)
+    found = origin(text_of(expression), expression, place)
     if found is None:
         return False
-    if found == _watched(context, path):
+    watched = _watched(context, path)
+    if found == watched or _builds(expression, context, first):
         return True
-    return _builds(expression, context, first)
+    inner = expression.child_by_field_name("object")
+    if inner is None or not text_of(expression).endswith(".module"):
+        return False
+    wraps = _unwrapped(inner, place.source) != text_of(inner)
+    return wraps and origin(text_of(inner), inner, place) == watched
 
 
 def _watched(context: FixContext, path: str) -> object:
@@ -91,20 +96,25 @@ def part(model: Node, path: str, source: SourceText) -> str:
 
 
 def _unwrapped(model: Node, source: SourceText) -> str:
-    """The model within a wrapper that hides its attributes, where the name is bound to one."""
+    """The model within a wrapper that hides its attributes, where the name is or may be one."""
     text, scope = text_of(model), scope_of(model)
+    if text == "self" or text.endswith(".module"):
+        return text
     while scope is not None and not names.bindings(scope, text):
         scope = scope_of(scope)
     bound = [] if scope is None else names.bindings(scope, text)
     before = [each for each in bound if each is None or each.start_byte < model.start_byte]
     wrapping = [each for each in before if each is not None and _wraps(each, source)]
+    maybe = f'getattr({text}, "module", {text})'
     if not wrapping:
-        return text
+        # A parameter, or an attribute that another method sets.
+        elsewhere = not before and any(each in source.text for each in _WRAPPERS)
+        return maybe if elsewhere else text
     block = ancestor(wrapping[-1], "block", "module")
     always = block is not None and block.start_byte <= model.start_byte < block.end_byte
     if always and wrapping[-1] == before[-1]:
         return f"{text}.module"
-    return f'getattr({text}, "module", {text})'
+    return maybe
 
 
 def _wraps(value: Node, source: SourceText) -> bool:

@@ -144,3 +144,11 @@ def test_the_library_takes_what_is_written(
     line[:, 0] = np.linspace(-2, 2, 50)
     told = held["model"].predict(pd.DataFrame(line, columns=NAMES) if named else line)
     assert (np.diff(told) >= -1e-6).all()
+
+
+def test_names_beyond_ascii_stay_as_they_are(bench: Bench) -> None:
+    text = f'params = {{"eta": 0.3}}\nbooster = {CALL}\n'
+    signs = {"возраст": 1, "ö": -1}
+    fix = propose(bench, text, CALL, **offer(signs=signs, columns=[*signs, "pay"]))
+    [made] = bench.make(fix).values()
+    assert '"monotone_constraints": {"возраст": 1, "ö": -1}' in made

@@ -135,3 +135,59 @@ def test_once_made_it_is_known_and_not_made_again(bench: Bench, fix: str) -> Non
     built = f"torch.optim.AdamW([{group}])".replace("{{", "{").replace("}}", "}")
     _, proposed = of_tables(bench, ["item_emb"], built, fix=fix)
     assert proposed.disabled_reason == "the group on line 9 has weight_decay=0.2 already"
+
+
+TRAIN = """\
+from torch.nn.parallel import DistributedDataParallel as DDP
+
+class Net(nn.Module):
+    def __init__(self):
+        self.user_emb = nn.Embedding(9, 8)
+        self.item_emb = nn.Embedding(9, 8)
+
+def main(model):
+    {before}
+    optimizer = {statement}
+    run = gradtracer.watch(model, optimizer=optimizer)
+
+net = DDP(Net())
+main(net)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "model", "watched", "reached"),
+    [
+        ("pass", "model", "model", 'getattr(model, "module", model)'),
+        ("ddp = DDP(Net())", "ddp.module", "ddp.module", "ddp.module"),
+        ("ddp = DDP(Net())", "ddp.module", "ddp", "ddp.module"),
+        ("ddp = DDP(Net())", "ddp", "ddp", "ddp.module"),
+    ],
+)
+def test_what_may_be_a_wrapper_is_asked_for_its_module(
+    bench: Bench, before: str, model: str, watched: str, reached: str
+) -> None:
+    built = f"torch.optim.Adam({model}.parameters())"
+    text = TRAIN.format(before=before, statement=built).replace("watch(model", f"watch({watched}")
+    path = bench.write("a.py", text)
+    optimizer, caller = bench.frame(path, built, "main"), bench.frame(path, "main(net)")
+    call = f"gradtracer.watch({watched}, optimizer=optimizer)"
+    fix = bench.one(
+        "decay-tables",
+        site=[optimizer, caller],
+        watch=[bench.frame(path, call, "main"), caller],
+        related={"optimizer": [optimizer, caller]},
+        weight_decay=0.2,
+        measured_decay=0.0,
+        tables=["item_emb"],
+    )
+    [made] = bench.make(fix).values()
+    assert f'{{"params": {reached}.item_emb.parameters(), "weight_decay": 0.2}},' in made
+    assert f"[p for p in {model}.parameters() if" in made
+
+
+def test_a_wrapper_of_the_user_s_own_is_not_taken_off(bench: Bench) -> None:
+    text = TWO_TABLES.replace("model = Net()", "model = Wrapper(Net())")
+    built = "torch.optim.Adam(model.module.parameters())"
+    _, fix = of_tables(bench, ["module.item_emb"], built, text)
+    assert fix.disabled_reason is not None and "is not known" in fix.disabled_reason
