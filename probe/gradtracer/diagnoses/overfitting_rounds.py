@@ -12,6 +12,8 @@ from gradtracer.diagnoses.booster_parameters import edit_parameter
 from gradtracer.diagnoses.finding import Finding, many, suppress
 from gradtracer.settings import Settings
 from gradtracer.statistics.divergence import TURNED, Divergence
+from gradtracer.statistics.held_out_splits import Simpler
+from gradtracer.statistics.monotone_effects import Monotone
 from gradtracer_schemas import Evidence, FixOffer
 
 _PATIENCE = 10
@@ -120,18 +122,7 @@ def _fewer_splits(figures: TreeFigures) -> _Simpler:
     return _Simpler(
         f" With the splits below depth {found.depth} taken back, the trees as they are lose "
         f"{found.gain:.1%} less on {validation.data}.",
-        (
-            Evidence(
-                statistic="deep_splits_loss",
-                value=found.gain,
-                threshold=0.0,
-                comparison="above",
-                n=found.n,
-                interval=(found.gain - 1.96 * found.error, found.gain + 1.96 * found.error),
-                p_value=found.p_value,
-                test="paired over validation examples, one-sided, Bonferroni over depths",
-            ),
-        ),
+        (_less_loss("deep_splits_loss", found, ", Bonferroni over depths"),),
         (edit_parameter(figures.facts, "max_depth", found.depth),),
     )
 
@@ -160,19 +151,21 @@ def _constrained(figures: TreeFigures, best: int) -> _Simpler:
         f" The prediction {named}: without the splits of the first {best} rounds that go "
         f"the other way the trees lose {found.gain:.1%} less on {validation.data}, so constrain "
         "these effects, together with the rounds.",
-        (
-            Evidence(
-                statistic="turning_splits_loss",
-                value=found.gain,
-                threshold=0.0,
-                comparison="above",
-                n=found.n,
-                interval=(found.gain - 1.96 * found.error, found.gain + 1.96 * found.error),
-                p_value=found.p_value,
-                test="paired over validation examples, one-sided; halves choose for each other",
-            ),
-        ),
+        (_less_loss("turning_splits_loss", found, "; halves choose for each other"),),
         (FixOffer(fix="constrain-monotone", parameters=parameters),),
+    )
+
+
+def _less_loss(statistic: str, found: Simpler | Monotone, how: str) -> Evidence:
+    return Evidence(
+        statistic=statistic,
+        value=found.gain,
+        threshold=0.0,
+        comparison="above",
+        n=found.n,
+        interval=(found.gain - 1.96 * found.error, found.gain + 1.96 * found.error),
+        p_value=found.p_value,
+        test=f"paired over validation examples, one-sided{how}",
     )
 
 
