@@ -98,6 +98,7 @@ class TrainingTracker:
     def _starts(self, main: TrainedBy | None) -> list[TableStart]:
         found: list[TableStart] = []
         model = self.run.observed() if self.run.observed is not None else None
+        model = unwrapped(model) if isinstance(model, nn.Module) else None
         sites = main.sites if main is not None else None
         for each in list(self.run.trackers):
             if isinstance(each, Began) and isinstance(each, Trains):
@@ -152,9 +153,9 @@ class TrainingTracker:
         remove_watcher(self._looks)
 
 
-def _is_at(model: object, path: str, layer: nn.Module) -> bool:
+def _is_at(model: nn.Module | None, path: str, layer: nn.Module) -> bool:
     try:
-        return isinstance(model, nn.Module) and unwrapped(model).get_submodule(path) is layer
+        return model is not None and model.get_submodule(path) is layer
     except AttributeError:
         return False
 

@@ -104,22 +104,22 @@ def _error(turn: Divergence, validation: Curve) -> tuple[float, float, str]:
     return last - best, first - best, f"root of {validation.metric}"
 
 
-class _Simpler(NamedTuple):
-    """What is said of splits that do not hold up on the validation set."""
+class _Remedy(NamedTuple):
+    """What is said of splits that do not hold up on the validation set, and done about them."""
 
     words: str = ""
     evidence: tuple[Evidence, ...] = ()
     fixes: tuple[FixOffer, ...] = ()
 
 
-def _fewer_splits(figures: TreeFigures) -> _Simpler:
+def _fewer_splits(figures: TreeFigures) -> _Remedy:
     """Nothing where the splits hold up, or nobody can tell (statistics/held_out_splits.py)."""
     found, validation = figures.simpler, figures.validation
     if found is None or validation is None:
-        return _Simpler()
+        return _Remedy()
     if found.depth is None or found.p_value > TURNED:
-        return _Simpler()
-    return _Simpler(
+        return _Remedy()
+    return _Remedy(
         f" With the splits below depth {found.depth} taken back, the trees as they are lose "
         f"{found.gain:.1%} less on {validation.data}.",
         (_less_loss("deep_splits_loss", found, ", Bonferroni over depths"),),
@@ -127,11 +127,11 @@ def _fewer_splits(figures: TreeFigures) -> _Simpler:
     )
 
 
-def _constrained(figures: TreeFigures, best: int) -> _Simpler:
+def _constrained(figures: TreeFigures, best: int) -> _Remedy:
     """Nothing where no effect is known to go one way (statistics/monotone_effects.py)."""
     found, validation = figures.monotone, figures.validation
     if found is None or validation is None or found.p_value > TURNED:
-        return _Simpler()
+        return _Remedy()
     signs = {figures.names[feature]: sign for feature, sign in sorted(found.signs.items())}
     rising, falling = (
         ", ".join(name for name, sign in signs.items() if sign == way) for way in (1, -1)
@@ -147,7 +147,7 @@ def _constrained(figures: TreeFigures, best: int) -> _Simpler:
     }
     if "num_boost_round" in figures.facts.parameters:
         parameters["measured"] = figures.facts.parameters["num_boost_round"]
-    return _Simpler(
+    return _Remedy(
         f" The prediction {named}: without the splits of the first {best} rounds that go "
         f"the other way the trees lose {found.gain:.1%} less on {validation.data}, so constrain "
         "these effects, together with the rounds.",

@@ -95,7 +95,7 @@ class HeldOutMargins:
         whole = loss(by_depth[-1])
         if not near_told(whole, metric, told):
             return None
-        tried = [_saved(whole, loss(margin), len(by_depth) - 2) for margin in by_depth[1:-1]]
+        tried = [saved_share(whole, loss(margin), len(by_depth) - 2) for margin in by_depth[1:-1]]
         depth = max(range(len(tried)), key=lambda each: tried[each][0]) + 1 if tried else None
         best = tried[depth - 1] if depth is not None else (0.0, 0.0, 1.0)
         if best[0] <= 0:
@@ -147,8 +147,11 @@ def near_told(losses: Floats, metric: str, told: float) -> bool:
     return level > 0 and abs(level - told) <= 4 * error + 0.02 * level
 
 
-def _saved(whole: Floats, other: Floats, tried: int) -> tuple[float, float, float]:
-    """Share of the loss saved, its standard error, and the p-value of a saving."""
+def saved_share(whole: Floats, other: Floats, tried: int = 1) -> tuple[float, float, float]:
+    """Share of the losses `[n]` that others save, its standard error, and the p-value of a saving.
+
+    One-sided, by the normal law, with Bonferroni's correction over as many as were tried.
+    """
     level, saved = float(whole.mean()), whole - other
     error = float(saved.std(ddof=1)) / math.sqrt(saved.size)
     gain = float(saved.mean())

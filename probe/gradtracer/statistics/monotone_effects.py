@@ -21,6 +21,7 @@ from gradtracer.statistics.held_out_splits import (
     loss_of,
     near_told,
     node_means,
+    saved_share,
 )
 
 _LEVEL = 0.01
@@ -74,7 +75,7 @@ def monotone_effects(
     if loss is None or not near_told(loss(whole), metric, told):
         return None
     signs: dict[int, int] = {}
-    before, saved = np.zeros(n), np.zeros(n)
+    before, after = np.zeros(n), np.zeros(n)
     first = np.arange(n) % 2 == 0
     for chooses in (first, ~first):
         chosen = _chosen(whole[chooses], moves[:, :, chooses], loss_of(metric, target[chooses]))
@@ -87,14 +88,11 @@ def monotone_effects(
         if loss is None:
             return None
         before[measures] = loss(whole[measures])
-        saved[measures] = before[measures] - loss(whole[measures] - sum(other))
-    level = float(before.mean())
-    error = float(saved.std(ddof=1)) / math.sqrt(n)
-    if not signs or error <= 0 or level <= 0:
+        after[measures] = loss(whole[measures] - sum(other))
+    if not signs or before.mean() <= 0:
         return None
-    gain = float(saved.mean())
-    p_value = 0.5 * math.erfc(gain / (error * math.sqrt(2)))
-    return Monotone(signs, gain / level, error / level, p_value, n)
+    gain, error, p_value = saved_share(before, after)
+    return Monotone(signs, gain, error, p_value, n) if error > 0 else None
 
 
 def movements(

@@ -63,8 +63,7 @@ class RecentLookUps:
 
     def _view(self, shape: torch.Size, size: int) -> tuple[torch.Size, int, torch.Tensor]:
         begin, end = self.end, self.end + size
-        if end > self._whole.numel():
-            self.reserve(size)
+        self.reserve(size)
         if len(self._views) >= _VIEWS:
             self._views.clear()
         known = self._views[begin] = shape, end, self._whole[begin:end].view(shape)

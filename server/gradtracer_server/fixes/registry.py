@@ -48,8 +48,8 @@ _SETTING: tuple[LocatingFix, ...] = cast(
     (
         apply_recipe,
         clip_gradients,
-        decay_tables,
         constrain_monotone,
+        decay_tables,
         edit_booster_parameter,
         enable_auto_fix,
         insert_normalisation,
