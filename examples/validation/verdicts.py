@@ -48,12 +48,13 @@ def _proposals(found: list[Row], records: Records) -> list[str]:
 
 
 def _edits(by_seed: dict[int, dict[str, Any]]) -> str:
-    """In how many trainings each diagnosis had its edit made."""
+    """In how many trainings each diagnosis had its edit made; the most first, then by name."""
     found: Counter[str] = Counter()
     for record in by_seed.values():
         edits = [edit for made in record["notes"]["edits"] for edit in made]
         found.update({edit.partition(" of ")[0] for edit in edits})
-    return ", ".join(f"{name} in {count}" for name, count in found.most_common()) or "none made"
+    most = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} in {count}" for name, count in most) or "none made"
 
 
 def _averaging(records: Records) -> str:

@@ -63,6 +63,23 @@ def test_it_says_which_diagnoses_had_their_edits_made() -> None:
     assert "after Holm (MISSING_REGULARIZATION in 4, UNDERTRAINED in 3): goal of +10 %" in text
 
 
+def test_diagnoses_whose_edits_were_made_equally_often_stand_in_order_of_name() -> None:
+    found = records()
+    names = [
+        "DEAD_EMBEDDINGS",
+        "MISSING_REGULARIZATION",
+        "NON_FINITE",
+        "STAGNATION",
+        "UNDERTRAINED",
+    ]
+    made = [[f"{name} of training: x=1" for name in reversed(names)]]
+    found["sasrec", "adam 1e-2", "proposed"] = {
+        s: record(each["ranks"], edits=made)
+        for s, each in found["sasrec", "adam 1e-2", "off"].items()
+    }
+    assert ", ".join(f"{name} in 4" for name in names) in written(found)
+
+
 def test_what_is_not_trained_yet_is_said_cell_by_cell() -> None:
     lines = missing(records(), Seeds(4, 6))
     assert "mf-bce, 8 epochs: average 0 of 4" in lines
