@@ -228,6 +228,18 @@ def test_a_resumed_training_goes_on_counting(run: Run, tmp_path: Path):
     assert tracker.figures().unseen == whole.figures().unseen
 
 
+def test_averages_in_another_layout_begin_anew_and_the_counts_go_on(run: Run):
+    model = Table()
+    tracker = EmbeddingTracker(model.item_emb, run=run)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.01), batches(30))
+    state, counts = tracker.state_dict(), tracker.figures().counts
+    state["observer"]["noise"] = torch.ones(3 * model.item_emb.num_embeddings, dtype=torch.int64)
+    again = EmbeddingTracker(Table().item_emb, run=run)
+    again.load_state_dict(state)
+    assert again.figures().counts.tolist() == counts.tolist()
+    assert again.figures().zombies.tested == 0 < tracker.figures().zombies.tested
+
+
 def test_saliency_is_known_of_the_rows_followed_and_of_no_other(run: Run):
     model = Table(padding_idx=0)
     tracker = EmbeddingTracker(model.item_emb, run=run)

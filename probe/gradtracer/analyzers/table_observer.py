@@ -255,7 +255,7 @@ class TableObserver:
         self.settle()
         return {
             "exposure": self.exposure.state_dict(),
-            "noise": self.noise.state.clone(),
+            "noise": self.noise.words.clone(),
             "movement": self.movement.sums.clone(),
             "tracked_steps": self.tracked_steps,
             "nonfinite_steps": self.nonfinite_steps.clone(),
@@ -273,7 +273,12 @@ class TableObserver:
         self._followed.clear()
         self.noise.discard()
         self.exposure.load_state_dict(state["exposure"])
-        self.noise.state.copy_(torch.as_tensor(state["noise"]))
+        words = torch.as_tensor(state["noise"])
+        if words.shape == self.noise.words.shape:
+            self.noise.words.copy_(words)
+        else:
+            # An earlier version kept 24 bytes a row; the averages come back within 16 exposures.
+            self.noise.words.zero_()
         self.movement.sums = tensor("movement")
         self.tracked_steps = int(state["tracked_steps"])
         self.nonfinite_steps = tensor("nonfinite_steps")

@@ -59,16 +59,15 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
 def read_state(observer: TableObserver, first: int = 0, last: int | None = None) -> TableState:
     """An observer's state of these rows on the host, from any thread; the training does not wait.
 
-    The counts are a copy. The averages are views where the table is on the host: rows that the
-    training touches meanwhile may be a step apart.
+    Copies; rows that the training touches meanwhile may be a step apart.
     """
     noise = observer.noise
     return TableState(
         counts=observer.counts_now(first, last).cpu().numpy(),
         exposures=noise.exposures_of(first, last).cpu().numpy(),
-        energy=noise.energy[first:last].cpu().numpy(),
-        noise=noise.noise[first:last].cpu().numpy(),
-        agreement=noise.agreement[first:last].cpu().numpy(),
+        energy=noise.energy[first:last].float().cpu().numpy(),
+        noise=noise.noise[first:last].float().cpu().numpy(),
+        agreement=noise.agreement[first:last].float().cpu().numpy(),
         movement=observer.movement.totals(),
         tracked_steps=observer.tracked_steps,
         nonfinite_steps=int(observer.nonfinite_steps),

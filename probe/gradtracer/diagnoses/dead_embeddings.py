@@ -29,7 +29,6 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         return None
     share = unseen.dead / figures.rows
     folding = smallest_folding(figures.counts, settings.dead_share)
-    never = figures.never_seen
     return Finding(
         type="DEAD_EMBEDDINGS",
         severity="warning",
@@ -64,7 +63,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             )
         ],
         rows=Rows(
-            count=int(never.size), of=figures.rows, sample=[int(r) for r in never[:MAX_SAMPLE]]
+            count=unseen.unseen, of=figures.rows, sample=figures.table.look_ups.none_of(MAX_SAMPLE)
         ),
         fixes=_fixes(folding, figures),
     )

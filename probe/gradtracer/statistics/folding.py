@@ -41,10 +41,10 @@ def smallest_folding(counts: npt.NDArray[np.integer], least: float) -> Folding |
     Tried are the rows up to the highest id seen, and halves of that. It must be smaller than the
     table by a share of more than `least`.
     """
-    seen = np.flatnonzero(counts)
+    seen = int(np.count_nonzero(counts))
     best: Folding | None = None
-    rows = int(seen[-1]) + 1 if seen.size else 0
-    while rows >= max(1, seen.size):
+    rows = counts.size - int((counts[::-1] > 0).argmax()) if seen else 0
+    while rows >= max(1, seen):
         shared = shared_look_ups(counts, rows)
         if shared > _MOST_SHARED:
             break

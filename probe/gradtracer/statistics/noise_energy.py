@@ -30,29 +30,31 @@ from gradtracer.statistics.step_gradient import at_look_ups
 
 _BLOCK = 4
 _DIRECTIONS = 16
-_WORDS = 3
+_ENERGY, _NOISE, _AGREEMENT = 5, 6, 7
+"""Of the eight lanes of 16 bits that a row has: four of the sketch, the clock, three averages."""
+_LANES = 8
 _LARGEST = 1e36
 """Squared gradients above it do not count as finite: a few of them would overflow."""
 _KEPT = 65_536
-"""Look-ups up to which the arrays of a settling are kept: 68 bytes each, 4 MiB at most."""
+"""Look-ups up to which the arrays of a settling are kept: 62 bytes each, 4 MiB at most."""
 
 
 class NoiseEnergy:
-    """Moving averages per row: `noise` V and `energy` E, in squared gradient units, `[N]` float32.
+    """Moving averages per row: `noise` V and `energy` E, in squared gradient units, `[N]` bfloat16.
 
-    State of 24 bytes a row, in three words of 8 side by side: V and E in float32; the sketch in 4
-    bfloat16; the clock in 16 bits, the reciprocal multiplicity of the last exposure in bfloat16 and
-    the agreement in float32. Averages are over pairs of exposures in
-    succession, of weight max(1/pairs, 1/16). A gradient that is not finite, or whose square is not,
-    is skipped.
+    State of 16 bytes a row: the sketch in 4 bfloat16; the clock in 16 bits, with the examples of
+    the last exposure; E, V and the agreement in bfloat16. An average has three digits, and moves on
+    by a sixteenth of what it is off by: gradients differ by more than that. Averages are over pairs
+    of exposures in succession, of weight max(1/pairs, 1/16). A gradient that is not finite, or
+    whose square is not, is skipped.
 
     A step is first recorded (its gradient projected, O(batch)), and taken into the state together
     with others: a dozen steps cost little more operations than one. The order of a row's exposures
     is kept.
 
-    Words, because gather and scatter of flat arrays are an order of magnitude faster than of rows
-    of a matrix. A clock with tables, because ten small operations on integers cost more than what
-    they are for.
+    A row's state is moved as one complex number, the largest that PyTorch has: gather and scatter
+    of flat arrays are an order of magnitude faster than of rows of a matrix. A clock with tables,
+    because ten small operations on integers cost more than what they are for.
     """
 
     def __init__(self, rows: int, dim: int, device: torch.device, seed: int) -> None:
@@ -63,19 +65,14 @@ class NoiseEnergy:
         basis = torch.zeros(dim, self._blocks * _BLOCK)
         basis[:, :kept] = directions * math.sqrt(dim / kept)
         self._basis = basis.to(device)
-        self.state = _zeros(rows * _WORDS, device)
+        self.state = _zeros(rows, device)
         self._clock = ExposureClock(self._blocks, device)
-        self._word = torch.arange(_WORDS, device=device).unsqueeze(1)
         # Kept: the largest arrays of a settling, made anew, leave holes in the allocator's heap.
         empty = torch.zeros(0, dtype=torch.int64, device=device)
-        self._at, self._words = StepBuffer(empty), StepBuffer(empty)
-        self._stands = StepBuffer(empty)
+        self._rows, self._sketches, self._stands = (StepBuffer(empty) for _ in range(3))
+        self._words = StepBuffer(empty.view(torch.complex128))
         self._make_room(0)
-        # Four bfloat16 are one word: gradients of 1e-6 do not underflow, three digits are enough.
-        self._recorded = StepBuffer(
-            torch.zeros(0, self._blocks * _BLOCK, dtype=torch.bfloat16, device=device)
-        )
-        self._projected = StepBuffer(torch.zeros(0, self._blocks * _BLOCK, device=device))
+        self._recorded = StepBuffer(torch.zeros(0, self._blocks * _BLOCK, device=device))
         self._whole: list[bool] = []
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
         self._may_ask = device.type == "cpu"
@@ -84,19 +81,24 @@ class NoiseEnergy:
         self._twice = 2.0 * self._once
 
     @property
+    def words(self) -> torch.Tensor:
+        """`[2N]` int64, the state in numbers that every file format knows; a view."""
+        return _halves(self.state)
+
+    @property
     def energy(self) -> torch.Tensor:
         """`[N]` E over the same pairs, a view of the state: V/E is 1 under noise alone."""
-        return self.state.view(torch.float32)[0::6]
+        return self._lane(_ENERGY)
 
     @property
     def noise(self) -> torch.Tensor:
         """`[N]` V, a view of the state; 0 until a row has two exposures in succession."""
-        return self.state.view(torch.float32)[1::6]
+        return self._lane(_NOISE)
 
     @property
     def agreement(self) -> torch.Tensor:
         """`[N]` mean agreement of successive gradients, -1 to 1, a view of the state."""
-        return self.state.view(torch.float32)[5::6]
+        return self._lane(_AGREEMENT)
 
     @property
     def exposures(self) -> torch.Tensor:
@@ -105,7 +107,10 @@ class NoiseEnergy:
 
     def exposures_of(self, first: int = 0, last: int | None = None) -> torch.Tensor:
         """`exposures` of the rows from `first` up to `last`."""
-        return self.state.view(torch.int16)[8::12][first:last] // ExposureClock.PER_EXPOSURE
+        return self._clock.exposures(_clocks(self.state)[first:last])
+
+    def _lane(self, lane: int) -> torch.Tensor:
+        return self.state.view(torch.bfloat16)[lane::_LANES]
 
     @property
     def together(self) -> int:
@@ -117,7 +122,7 @@ class NoiseEnergy:
 
     def start_burst(self) -> None:
         """Forget the last gradients: the next exposure does not follow the one kept."""
-        self.state.view(torch.int16)[8::12] &= ~ExposureClock.KEPT
+        _clocks(self.state).bitwise_and_(~ExposureClock.KEPT)
 
     def record(
         self,
@@ -137,11 +142,8 @@ class NoiseEnergy:
         end = start + ids.numel()
         if self._recorded.size < end:
             self._recorded.resize(max(end, 2 * start), keep=start)
-        if self._projected.size < end - start:
-            self._projected.resize(end - start)
-        projected = self._projected.part(0, end - start)
-        self._whole.append(at_look_ups(grad, ids, self._basis, projected, given=given))
-        self._recorded.part(start, end).copy_(projected)
+        out = self._recorded.part(start, end)
+        self._whole.append(at_look_ups(grad, ids, self._basis, out, given=given))
 
     def settle(self, ids: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor | None:
         """Take what was recorded into the state.
@@ -168,7 +170,7 @@ class NoiseEnergy:
             return self._bad.reshape(1)
         if not self._bad:
             return None
-        squares = recorded.float().square_().sum(dim=1)
+        squares = recorded.square().sum(dim=1)
         fine = [squares[a:b].lt(_LARGEST).all() for a, b in pairwise(bounds)]
         return ~torch.stack(fine)
 
@@ -180,23 +182,20 @@ class NoiseEnergy:
         self, ids: torch.Tensor, recorded: torch.Tensor, bounds: list[int], whole: bool
     ) -> None:
         size = ids.numel()
-        if self._places.numel() < size:
+        if self._ones.numel() < size:
             self._make_room(size)
-        places, ones = self._places[:size], self._ones[:size]
-        at, words = self._at.part(0, _WORDS * size), self._words.part(0, _WORDS * size)
-        torch.add(self._word, ids, alpha=_WORDS, out=at.view(_WORDS, size))
-        words = torch.index_select(self.state, 0, at, out=words).view(_WORDS, size)
+        rows = self._rows.part(0, size).copy_(ids)
+        words = torch.index_select(self.state, 0, rows, out=self._words.part(0, size))
         # The sketches, which nobody else reads, say for a moment who stands for each row. Which of
         # a row's occurrences does is left to the device.
-        sketches = at[size : 2 * size]
-        self.state.scatter_(0, sketches, places)
-        winner = torch.gather(self.state, 0, sketches, out=self._stands.part(0, size))
+        sketches, halves = torch.mul(rows, 2, out=self._sketches.part(0, size)), _halves(self.state)
+        halves.scatter_(0, sketches, self._places[:size])
+        winner = torch.gather(halves, 0, sketches, out=self._stands.part(0, size))
         if self._may_ask:
             new = self._expose_in_turn(words, recorded, winner, bounds, whole)
         else:
-            means, share = _means_everywhere(recorded, winner, ones, whole)
-            new = self._expose(words, means, places, share)
-        self.state.scatter_(0, at, new.view(-1))
+            new = self._expose_at_once(words, recorded, winner, whole)
+        self.state.scatter_(0, rows, new)
         if size > _KEPT:
             self._make_room(0)
 
@@ -205,9 +204,9 @@ class NoiseEnergy:
         device = self.state.device
         self._places = torch.arange(size, device=device)
         self._ones = torch.ones(size, device=device)
-        self._at.resize(_WORDS * size)
-        self._words.resize(_WORDS * size)
-        self._stands.resize(size)
+        self._once_each = torch.zeros(size, dtype=torch.int16, device=device)
+        for buffer in (self._rows, self._sketches, self._stands, self._words):
+            buffer.resize(size)
 
     def _expose_in_turn(
         self,
@@ -217,105 +216,130 @@ class NoiseEnergy:
         bounds: list[int],
         whole: bool,
     ) -> torch.Tensor:
-        """Words `[3, n]` after all exposures of each occurrence's row."""
+        """Words `[n]` after all exposures of each occurrence's row."""
         size = winner.numel()
-        places, ones = self._places[:size], self._ones[:size]
+        first, share, times = self._places[:size], self._ones[:size], self._once_each[:size]
         stands = winner.numpy()
-        loses = np.flatnonzero(stands != places.numpy())
+        loses = np.flatnonzero(stands != first.numpy())
         if loses.size == 0:
-            return self._expose(words, recorded, places, ones)
+            return self._expose(words, recorded, first, share, times)
         rows = repeated_rows(stands, loses, bounds)
         rows.average(recorded, whole=whole)
+        place, examples = torch.from_numpy(rows.place), torch.from_numpy(rows.examples)
+        shares, all_times = examples.reciprocal(), self._clock.times(examples)
+        head, row = torch.from_numpy(rows.head), torch.from_numpy(rows.winner)
         # What stands for a row goes first; the row's others are computed in vain and overwritten.
-        first, share = places.numpy().copy(), ones.numpy().copy()
-        first[rows.winner] = rows.place[rows.head]
-        share[rows.winner] = 1.0 / rows.examples[rows.head]
-        new = self._expose(words, recorded, torch.from_numpy(first), torch.from_numpy(share))
+        first = first.index_copy(0, row, place[head])
+        share = share.index_copy(0, row, shares[head])
+        times = times.index_copy(0, row, all_times[head])
+        new = self._expose(words, recorded, first, share, times)
         for turn in range(1, int(rows.length.max())):
-            some = rows.length > turn
-            exposure, column = rows.head[some] + turn, torch.from_numpy(rows.winner[some])
-            share = 1.0 / torch.from_numpy(rows.examples[exposure])
-            place = torch.from_numpy(rows.place[exposure])
-            later = self._expose(new.index_select(1, column), recorded, place, share)
-            new.index_copy_(1, column, later)
+            some = torch.from_numpy(np.flatnonzero(rows.length > turn))
+            again, now = row[some], head[some] + turn
+            before = new.index_select(0, again)
+            later = self._expose(before, recorded, place[now], shares[now], all_times[now])
+            new.index_copy_(0, again, later)
         lost = torch.from_numpy(loses)
-        return new.index_copy_(1, lost, new.index_select(1, winner.index_select(0, lost)))
+        return new.index_copy_(0, lost, new.index_select(0, winner.index_select(0, lost)))
+
+    def _expose_at_once(
+        self, words: torch.Tensor, recorded: torch.Tensor, winner: torch.Tensor, whole: bool
+    ) -> torch.Tensor:
+        """Words `[n]` after one step, in which each row has one exposure; asks for no size."""
+        ones, places = self._ones[: winner.numel()], self._places[: winner.numel()]
+        examples = torch.zeros_like(ones).scatter_add_(0, winner, ones).gather(0, winner)
+        share = examples.reciprocal()
+        if not whole:
+            sums = torch.zeros_like(recorded).index_add_(0, winner, recorded)
+            recorded = sums.index_select(0, winner)
+        means = recorded * share.unsqueeze(1)
+        return self._expose(words, means, places, share, self._clock.times(examples))
 
     def _expose(
-        self, words: torch.Tensor, means: torch.Tensor, place: torch.Tensor, share: torch.Tensor
+        self,
+        words: torch.Tensor,
+        means: torch.Tensor,
+        place: torch.Tensor,
+        share: torch.Tensor,
+        times: torch.Tensor,
     ) -> torch.Tensor:
-        """Words `[3, M]` of M rows after an exposure each.
+        """Words `[M]` of M rows after an exposure each.
 
         Args:
             words: before it; written to where every gradient is finite.
-            means: `[n, K]` bfloat16, contiguous: mean gradients.
+            means: `[n, K]` float32, contiguous: mean gradients.
             place: `[M]` int64: where in `means` each row's is.
             share: `[M]` float32: 1 / examples in each mean.
+            times: `[M]` int16: the examples, as the clock has them.
         """
-        size = place.numel()
-        averages, sketch, last = words.unbind()
-        tick, last_share = self._clock_fields(last)
+        size, clock = place.numel(), self._clock
+        sketch, figures = _halves_apart(words)
+        # The clock is the lowest lane of the figures.
+        state = (figures >> clock.SHIFT).bitwise_and_(0xFFFF >> clock.SHIFT)
+        last_share = clock.share.gather(0, figures & (1 << clock.SHIFT) - 1)
 
-        blocks, state = means.view(torch.int64).view(-1), tick.long()
+        blocks = means.view(torch.complex128).view(-1)
         begins = place * self._blocks
-        now = blocks.gather(0, self._clock.block.gather(0, state).add_(begins))
-        after = blocks.gather(0, self._clock.next_block.gather(0, state).add_(begins))
-        a = now.view(torch.bfloat16).float().view(size, _BLOCK)
+        now = blocks.gather(0, clock.block.gather(0, state).add_(begins))
+        after = blocks.gather(0, clock.next_block.gather(0, state).add_(begins))
+        a = now.view(torch.float32).view(size, _BLOCK)
         # A hundredth of the memory that observing a large table may take.
         del begins, now
         b = sketch.view(torch.bfloat16).float().view(size, _BLOCK)
         twice_product = (a * b) @ self._twice
         length = a.square_().addcmul_(b, b) @ self._once
-        finite = length < _LARGEST
-        good = finite.all()
+        good = length.max() < _LARGEST
+        # Means over c and c' examples: their difference has 1/c + 1/c' times one's variance.
+        scale = (share + last_share).reciprocal_()
+        pair = length.new_zeros(size, 4)
+        torch.mul(length, scale, out=pair[:, _ENERGY - 4])
+        torch.mul(length - twice_product, scale, out=pair[:, _NOISE - 4])
+        torch.div(twice_product, length.clamp_(min=1e-38), out=pair[:, _AGREEMENT - 4])
+        averages = figures.view(torch.bfloat16).float()
+        averages.lerp_(pair.view(-1), clock.pair_weight.gather(0, state).view(torch.float32))
+        averages = averages.bfloat16()
+        averages.view(torch.int16)[0::4] = clock.following.gather(0, state).add_(times)
         new = words
         if not (self._may_ask and good):
             self._bad = self._bad.logical_or(~good)
             new = words.clone()
-            averages, sketch, last = new.unbind()
-            tick, last_share = self._clock_fields(last)
-        energy, noise = averages.view(torch.float32).view(size, 2).unbind(1)
-        agreement = last.view(torch.float32)[1::2]
-        # Means over c and c' examples: their difference has 1/c + 1/c' times one's variance.
-        scale = (share + last_share).reciprocal_()
-        weight = self._clock.pair_weight.gather(0, state)
-        energy.lerp_(length * scale, weight)
-        noise.lerp_(scale.mul_(length - twice_product), weight)
-        agreement.lerp_(twice_product.div_(length.clamp_(min=1e-38)), weight)
-        sketch.copy_(after)
-        tick.copy_(self._clock.following.gather(0, state))
-        last_share.copy_(share)
+        # Gradients of 1e-6 do not underflow in bfloat16, three digits are enough.
+        halves = _halves(new).view(size, 2)
+        halves[:, 0] = after.view(torch.float32).bfloat16().view(torch.int64)
+        halves[:, 1] = averages.view(torch.int64)
         if new is words:
             return new
         # A row left out keeps its figures, but what comes next does not follow what was kept.
-        self._clock_fields(words[2])[0].bitwise_and_(~ExposureClock.KEPT)
-        return torch.where(finite, new, words)
-
-    @staticmethod
-    def _clock_fields(word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views `[M]` of the clock, int16, and of the reciprocal multiplicity, bfloat16."""
-        return word.view(torch.int16)[0::4], word.view(torch.bfloat16)[1::4]
+        _clocks(words).bitwise_and_(~ExposureClock.KEPT)
+        return torch.where(length < _LARGEST, new, words)
 
 
-def _zeros(words: int, device: torch.device) -> torch.Tensor:
-    """`[words]` int64.
+def _halves(words: torch.Tensor) -> torch.Tensor:
+    """`[2M]` int64, a view: sketch and figures of each row."""
+    return words.view(torch.int64)
+
+
+def _halves_apart(words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`[M]` int64 each, copies."""
+    sketch, figures = _halves(words).view(-1, 2).unbind(1)
+    # `contiguous` leaves a single one its stride.
+    layout = torch.contiguous_format
+    return sketch.clone(memory_format=layout), figures.clone(memory_format=layout)
+
+
+def _clocks(words: torch.Tensor) -> torch.Tensor:
+    """`[M]` int16, a view."""
+    return words.view(torch.int16)[4::_LANES]
+
+
+def _zeros(rows: int, device: torch.device) -> torch.Tensor:
+    """`[rows]` complex128.
 
     On the host numpy asks for huge pages, torch does not: a batch's rows lie all over the state,
     and reading and writing them takes 41 ns each instead of 57.
     """
     if device.type != "cpu":
-        return torch.zeros(words, dtype=torch.int64, device=device)
-    state = np.empty(words, dtype=np.int64)
+        return torch.zeros(rows, dtype=torch.complex128, device=device)
+    state = np.empty(rows, dtype=np.complex128)
     state.fill(0)
     return torch.from_numpy(state)
-
-
-def _means_everywhere(
-    recorded: torch.Tensor, winner: torch.Tensor, ones: torch.Tensor, whole: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean gradient of each occurrence's row, and its share, of one step; asks for no size."""
-    share = torch.zeros_like(ones).scatter_add_(0, winner, ones).gather(0, winner).reciprocal_()
-    values = recorded.float()
-    if not whole:
-        values = torch.zeros_like(values).index_add_(0, winner, values).index_select(0, winner)
-    return values.mul_(share.unsqueeze(1)).bfloat16(), share

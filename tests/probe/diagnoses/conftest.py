@@ -49,7 +49,7 @@ def figures(
         spectrum=spectrum_of(seen),
         gini=gini(seen),
         entropy=exposure_entropy(seen),
-        unseen=unseen_rows(seen, halfway),
+        unseen=unseen_rows(seen, halfway, valid=seen.size - (padding_idx is not None)),
         rank=None if weight is None else effective_rank(weight, torch.arange(weight.shape[0])),
         zombies=ZombieRows(nobody, nobody.astype(float), nobody.astype(bool), 0, 0, 0.0),
         noise_energy=0.0,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
+from gradtracer.statistics.exposure_clock import ExposureClock
 from gradtracer.statistics.noise_energy import NoiseEnergy
 
 CPU = torch.device("cpu")
@@ -185,14 +186,14 @@ def test_alternation_doubles_the_noise_and_turns_the_agreement() -> None:
     direction = torch.randn(500, 16, generator=g)
     steps = torch.stack([direction * (-1.0) ** k for k in range(40)])
     found = follow(steps)
-    torch.testing.assert_close(found.agreement, -torch.ones(500), atol=0.01, rtol=0)
-    torch.testing.assert_close(found.noise, 2 * found.energy, atol=0, rtol=0.02)
+    torch.testing.assert_close(found.agreement.float(), -torch.ones(500), atol=0.01, rtol=0)
+    torch.testing.assert_close(found.noise.float(), 2 * found.energy.float(), atol=0, rtol=0.02)
 
 
 def test_repetition_is_no_noise() -> None:
     steady = torch.randn(1, 100, 16, generator=torch.Generator().manual_seed(0)).repeat(30, 1, 1)
     found = follow(steady)
-    torch.testing.assert_close(found.agreement, torch.ones(100), atol=0.01, rtol=0)
+    torch.testing.assert_close(found.agreement.float(), torch.ones(100), atol=0.01, rtol=0)
     assert bool((found.noise < 1e-3 * found.energy).all())
 
 
@@ -219,6 +220,14 @@ def test_noise_is_that_of_one_example_whatever_the_multiplicity() -> None:
         ids = torch.arange(rows).repeat(times).tolist()
         feed(noise, ids, torch.randn(rows * times, dim, generator=g))
     assert float(noise.noise.mean()) == pytest.approx(dim, rel=0.05)
+
+
+@pytest.mark.parametrize("examples", [1, 3, 8, 9, 23, 100, 470])
+def test_the_examples_of_the_last_exposure_are_known_to_an_eighth(examples: int) -> None:
+    clock = ExposureClock(4, CPU)
+    known = clock.share[int(clock.times(torch.tensor([examples])))]
+    off = 1e-6 if examples <= 8 else 1 / 8
+    assert float(known) * examples == pytest.approx(1, abs=off)
 
 
 def test_a_pair_across_a_pause_is_no_pair() -> None:
@@ -298,9 +307,9 @@ def test_the_count_stays_at_its_limit_and_the_averages_go_on() -> None:
     assert float(noise.noise.mean()) == pytest.approx(9 * 8, rel=0.15)
 
 
-def test_state_is_24_bytes_a_row() -> None:
+def test_state_is_16_bytes_a_row() -> None:
     noise = NoiseEnergy(1_000, 64, CPU, 0)
-    assert noise.state.nbytes == 24_000
+    assert noise.state.nbytes == 16_000
 
 
 def test_arrays_are_kept_from_round_to_round_and_those_of_a_huge_batch_are_not() -> None:
@@ -309,7 +318,7 @@ def test_arrays_are_kept_from_round_to_round_and_those_of_a_huge_batch_are_not()
     sizes = list[int]()
     for size in (500, 300, 500, 70_000, 500):
         take_in(noise, torch.arange(size) % 100, torch.randn(100, 8, generator=g))
-        sizes.append(noise._stands.size)
+        sizes.append(noise._words.size)
     assert sizes == [500, 500, 500, 0, 500]
     assert noise.exposures.tolist() == [5] * 100
 

@@ -325,7 +325,7 @@ def test_a_pause_passes_without_a_gradient_to_look_at() -> None:
     assert followed == [step // burst % 2 == 0 for step in range(300)]
 
 
-def test_state_is_28_bytes_a_row() -> None:
+def test_state_is_20_bytes_a_row() -> None:
     observer = TableObserver(torch.empty(100_000, 64), track_interval=10, seed=0, padding_idx=None)
     kept = (observer.exposure.counts, observer.noise.state)
-    assert sum(tensor.nbytes for tensor in kept) == 28 * 100_000
+    assert sum(tensor.nbytes for tensor in kept) == 20 * 100_000

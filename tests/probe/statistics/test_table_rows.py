@@ -140,3 +140,14 @@ def test_a_report_takes_no_array_of_the_tables_length() -> None:
         tracemalloc.stop()
     # `values` is asked for in full, and of its pages none is written.
     assert reached - 4 * rows < 1.5 * rows
+
+
+@pytest.mark.parametrize("most", [0, 3, 10_000])
+def test_the_first_rows_without_look_ups_are_found_block_by_block(
+    most: int, trained: tuple[nn.Embedding, TableObserver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_rows, "_BLOCK", 64)
+    counts = read_state(trained[1]).counts
+    never = [row for row in np.flatnonzero(counts == 0).tolist() if row != PADDING]
+    assert len(never) > 3
+    assert live_rows(trained[1], PADDING).look_ups.none_of(most) == never[:most]
