@@ -73,7 +73,7 @@ class Run:
     def __init__(
         self,
         *,
-        root: Path | None = None,
+        root: str | Path | None = None,
         script: Path | None = None,
         settings: Settings | None = None,
         watch_site: SourceSite | None = None,
@@ -81,7 +81,7 @@ class Run:
         automatic: bool = False,
     ) -> None:
         script = main_script() if script is None else script
-        self.root = (root or project_root(script)).resolve()
+        self.root = Path(root or project_root(script)).resolve()
         self.settings = load_settings(self.root) if settings is None else settings
         if self.settings.folder is not None:
             self.root = Path(self.settings.folder).resolve()

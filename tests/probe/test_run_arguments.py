@@ -43,3 +43,8 @@ def test_a_run_shows_its_state_and_step(tmp_path: Path) -> None:
     with Run(root=tmp_path, settings=Settings(publish=False)) as run:
         assert repr(run) == f"<Run {run.id}: running, step 0, 0 trackers>"
     assert repr(run) == f"<Run {run.id}: finished, step 0, 0 trackers>"
+
+
+def test_a_folder_may_be_given_as_text(tmp_path: Path) -> None:
+    with Run(root=str(tmp_path), settings=Settings(publish=False)) as run:
+        assert run.root == tmp_path

@@ -40,13 +40,13 @@ class Burst:
         self.steps = 0
         self.start_norm: torch.Tensor | None = None
         """`[L]` float64 norm of each layer's weights before the first step."""
-        self.gradient = torch.zeros(BURST, weights, device=device)
+        self.gradient = torch.zeros(BURST, weights, device=device, dtype=torch.float32)
         """Norm of each gradient; zero where there is none."""
-        self.samples = torch.zeros(BURST, weights, WIDTH, device=device)
+        self.samples = torch.zeros(BURST, weights, WIDTH, device=device, dtype=torch.float32)
         self.active = torch.zeros(BURST, units, dtype=torch.bool, device=device)
-        self.moved = torch.full((BURST, weights), torch.nan, device=device)
+        self.moved = torch.full((BURST, weights), torch.nan, device=device, dtype=torch.float32)
         """Norm of each weight's change; NaN where it was not measured."""
-        self.weight = torch.full((BURST, weights), torch.nan, device=device)
+        self.weight = torch.full((BURST, weights), torch.nan, device=device, dtype=torch.float32)
         """Norm of each weight after the step."""
         self.absent: list[tuple[int, ...]] = []
         """Weights without a dense gradient, for each step."""
@@ -59,11 +59,11 @@ class Burst:
         """What a GradScaler told the optimizer for the coming step."""
         if scale is not None:
             if self.scale is None:
-                self.scale = torch.ones(BURST, device=self.gradient.device)
+                self.scale = torch.ones(BURST, device=self.gradient.device, dtype=torch.float32)
             self.scale[self.steps].copy_(scale.reshape(()), non_blocking=True)
         if skipped is not None:
             if self.skipped is None:
-                self.skipped = torch.zeros(BURST, device=self.gradient.device)
+                self.skipped = torch.zeros(BURST, device=self.gradient.device, dtype=torch.float32)
             self.skipped[self.steps].copy_(skipped.reshape(()), non_blocking=True)
 
     def gradient_squares(self, owner: torch.Tensor | None, layers: int) -> torch.Tensor:

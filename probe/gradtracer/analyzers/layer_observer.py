@@ -80,8 +80,8 @@ class LayerObserver:
         self._movement: tuple[Movement, WeightGroup] | None = None
         self._measuring = False
         self._reached: set[int] = set()
-        self._zero = torch.zeros((), device=self.device)
-        self._no_sample = torch.zeros(WIDTH, device=self.device)
+        self._zero = torch.zeros((), device=self.device, dtype=torch.float32)
+        self._no_sample = torch.zeros(WIDTH, device=self.device, dtype=torch.float32)
         self._no_rows: dict[int, torch.Tensor] = {}
         self._first_bad = torch.full((len(layers),), -1, dtype=torch.int64, device=self.device)
         self._sentinel = self._find_sentinel()
@@ -96,7 +96,7 @@ class LayerObserver:
         return zip(self.layers, self._shapes, strict=True)
 
     def _on_device(self, values: Sequence[int] | Sequence[bool]) -> torch.Tensor:
-        return torch.tensor(list(values)).to(self.device, non_blocking=True)
+        return torch.tensor(list(values), device="cpu").to(self.device, non_blocking=True)
 
     def _find_sentinel(self) -> weakref.ref[torch.Tensor] | None:
         """The bias or weight nearest the input: what is not finite in a backward pass ends there.
@@ -248,7 +248,9 @@ class LayerObserver:
             assert weight is not None
             return row_norms(weight)
         if index not in self._no_rows:
-            self._no_rows[index] = torch.zeros(self._weights[index].shape[0], device=self.device)
+            self._no_rows[index] = torch.zeros(
+                self._weights[index].shape[0], device=self.device, dtype=torch.float32
+            )
         return self._no_rows[index]
 
     def _weight_norms(self) -> torch.Tensor:
@@ -310,7 +312,7 @@ class LayerObserver:
 
     def _slot(self, burst: Burst, step: int) -> Slot:
         worth = burst.soundness(burst.gradient_squares(self._owner, len(self.layers)))
-        steps = torch.arange(self._first, self._first + burst.steps)
+        steps = torch.arange(self._first, self._first + burst.steps, device="cpu")
         self._note_bad(~worth.finite & worth.counted, steps.to(self.device, non_blocking=True))
         sums = burst.sums(self._owner, len(self.layers), self._stagnation_ratio)
         end = self._weight_norms()

@@ -241,7 +241,7 @@ def _zombies(table: TableRows, weight: torch.Tensor, settings: Settings) -> Zomb
 def _squared_norm(weight: torch.Tensor, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.floating]:
     """`[R]` |w|^2 of ascending `rows`, some thousands of which are looked at together."""
     wide = torch.promote_types(weight.dtype, torch.float32)
-    found = torch.empty(rows.size, dtype=wide)
+    found = torch.empty(rows.size, dtype=wide, device="cpu")
     if not rows.size:
         return found.numpy()
     at = torch.from_numpy(rows).to(weight.device)

@@ -140,7 +140,9 @@ class TowerObserver:
         size, limit = (len(weight), _ROWS) if table else (weight.numel(), _COORDINATES)
         places = None
         if not table or size > limit:
-            drawn = torch.randint(size, (min(size, limit),), generator=self._generator)
+            drawn = torch.randint(
+                size, (min(size, limit),), generator=self._generator, device="cpu"
+            )
             places = drawn.to(weight.device, non_blocking=True)
         self._places[id(weight)] = (weakref.ref(weight), places)
         return places

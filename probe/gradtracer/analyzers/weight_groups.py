@@ -36,5 +36,6 @@ def weight_groups(layers: Sequence[Layer], device: torch.device) -> list[WeightG
         weight += len(layer)
         filled += sum(layer)
     return [
-        WeightGroup(tuple(part), torch.tensor(part).to(device, non_blocking=True)) for part in parts
+        WeightGroup(tuple(part), torch.tensor(part, device="cpu").to(device, non_blocking=True))
+        for part in parts
     ]

@@ -109,7 +109,7 @@ class _OneOptimizer:
         for weight in (each for each in weights if each.device == device):
             share = _COORDINATES * weight.numel() // self.size
             count = min(weight.numel(), max(_LEAST_COORDINATES, share))
-            drawn = torch.randint(weight.numel(), (count,), generator=generator)
+            drawn = torch.randint(weight.numel(), (count,), generator=generator, device="cpu")
             self._parts.append(_Part(weakref.ref(weight), drawn.to(device, non_blocking=True)))
             scale.append(np.full(count, weight.numel() / count))
         self._scale = np.concatenate(scale) if scale else np.empty(0)
@@ -159,13 +159,13 @@ def _gradient_at(weight: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     grad = weight.grad
     if grad is None or (grad.is_sparse and grad.is_cuda):
         # Bringing a sparse gradient into order makes the host wait for a GPU.
-        return torch.zeros(places.shape, device=places.device)
+        return torch.zeros(places.shape, device=places.device, dtype=torch.float32)
     if not grad.is_sparse:
         return grad.take(places).float()
     grad = grad.coalesce()
     rows, width = grad.indices()[0], weight[0].numel()
     if not rows.numel():
-        return torch.zeros(places.shape)
+        return torch.zeros(places.shape, dtype=torch.float32, device="cpu")
     wanted = places // width
     at = torch.searchsorted(rows, wanted).clamp_(max=rows.numel() - 1)
     values = grad.values().reshape(rows.numel(), width)[at, places % width]

@@ -17,8 +17,8 @@ class ExampleLoss:
     """
 
     def __init__(self, rows: int, device: torch.device) -> None:
-        self._sums = torch.zeros(rows, device=device)
-        self._counts = torch.zeros(rows, device=device)
+        self._sums = torch.zeros(rows, device=device, dtype=torch.float32)
+        self._counts = torch.zeros(rows, device=device, dtype=torch.float32)
 
     def add(self, losses: torch.Tensor, batch: Sequence[torch.Tensor]) -> bool:
         """Book `losses` `[B]` to the rows that `batch` looked up; whether any fits.

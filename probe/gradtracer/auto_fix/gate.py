@@ -58,7 +58,11 @@ class LossGate:
         if step == self._step:
             return
         self._step = step
-        value = loss.detach() if isinstance(loss, torch.Tensor) else torch.tensor(float(loss))
+        value = (
+            loss.detach()
+            if isinstance(loss, torch.Tensor)
+            else torch.tensor(float(loss), dtype=torch.float32, device="cpu")
+        )
         value = value.double().mean() if value.device.type == "cpu" else value.float().mean()
         self._sum = value if self._sum is None else self._sum.to(value.device) + value
         self._summed += 1
@@ -106,10 +110,12 @@ class LossGate:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state. Raises KeyError."""
-        self._blocks = [torch.tensor(b, dtype=torch.float64) for b in state["blocks"]]
+        self._blocks = [torch.tensor(b, dtype=torch.float64, device="cpu") for b in state["blocks"]]
         self._length, self._summed = int(state["length"]), int(state["summed"])
         total = state["sum"]
-        self._sum = None if total is None else torch.tensor(total, dtype=torch.float64)
+        self._sum = (
+            None if total is None else torch.tensor(total, dtype=torch.float64, device="cpu")
+        )
         self._open = bool(state["open"])
 
 

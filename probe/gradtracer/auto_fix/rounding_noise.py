@@ -30,7 +30,7 @@ class RoundingNoise:
     def __init__(self, width: int, device: torch.device, seed: int) -> None:
         self._width = width
         self._random = random.Random(seed)
-        order = torch.randperm(_VALUES, generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(_VALUES, generator=torch.Generator().manual_seed(seed), device="cpu")
         copies = 1 + -(-max(width, _VALUES) // _VALUES)
         self._numbers = order.to(torch.int32).repeat(copies).to(device)
 

@@ -73,5 +73,7 @@ def _same(
 def _stretch(width: int) -> Tensor:
     """An invertible matrix that is no rotation: lengths must not survive it."""
     g = torch.Generator().manual_seed(0)
-    turn, _ = torch.linalg.qr(torch.randn(width, width, generator=g, dtype=torch.float64))
-    return turn * torch.linspace(0.5, 2.0, width, dtype=torch.float64)
+    turn, _ = torch.linalg.qr(
+        torch.randn(width, width, generator=g, dtype=torch.float64, device="cpu")
+    )
+    return turn * torch.linspace(0.5, 2.0, width, dtype=torch.float64, device="cpu")

@@ -135,7 +135,7 @@ def _summed(grams: Sequence[Tensor], which: Sequence[int] | range) -> Tensor:
 
 def _cosines(rank: int) -> Tensor:
     """Orthonormal `[rank, rank]`, its first row constant (the DCT-II)."""
-    at = torch.arange(rank, dtype=torch.float64)
+    at = torch.arange(rank, dtype=torch.float64, device="cpu")
     turn = torch.cos(torch.pi * (2 * at + 1) * at[:, None] / (2 * rank)) * (2 / rank) ** 0.5
     turn[0] /= 2**0.5
     return turn

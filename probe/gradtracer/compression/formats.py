@@ -60,7 +60,7 @@ def packed(weight: Tensor, entry: LayerRecipe, where: str) -> PackedTable:
         NotCompressible: NaN, or more than the format holds.
     """
     rows = weight.shape[0]
-    taken = torch.zeros(rows, dtype=torch.bool)
+    taken = torch.zeros(rows, dtype=torch.bool, device="cpu")
     tiers: list[tuple[Quantization, Tensor]] = []
     for at, tier in enumerate(entry.tiers):
         mask = _mask(tier.rows, rows, f"{where}.tiers[{at}].rows", taken)

@@ -206,7 +206,11 @@ def _build(
     if wanted.kind == "packed_embedding":
         return PackedEmbedding(table, wanted.padding_idx)
     if wanted.kind == "packed_linear":
-        bias = nn.Parameter(torch.zeros(described.rows, device=device)) if wanted.bias else None
+        bias = (
+            nn.Parameter(torch.zeros(described.rows, device=device, dtype=torch.float32))
+            if wanted.bias
+            else None
+        )
         return PackedLinear(table, bias)
     return PackedEmbeddingBag(
         table,

@@ -148,7 +148,7 @@ def _fast(
         2: quantized.embedding_bag_2bit_rowwise_offsets,
     }[bits]
     if offsets is None:
-        offsets = torch.arange(ids.shape[0], dtype=ids.dtype)
+        offsets = torch.arange(ids.shape[0], dtype=ids.dtype, device="cpu")
     try:
         found: Tensor = sums(stored, ids, offsets, False, 0, place is not None, weights, place)
     except RuntimeError:

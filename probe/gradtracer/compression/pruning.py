@@ -77,7 +77,9 @@ def taken_out(
         )
         weight = layer.weight
         rows, columns = (
-            torch.arange(size) if mask is None else torch.from_numpy(np.flatnonzero(mask))
+            torch.arange(size, device="cpu")
+            if mask is None
+            else torch.from_numpy(np.flatnonzero(mask))
             for mask, size in zip((made, read), weight.shape, strict=True)
         )
         rows, columns = rows.to(weight.device), columns.to(weight.device)

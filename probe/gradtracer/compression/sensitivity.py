@@ -106,7 +106,9 @@ def of_trackers(trackers: Iterable[object]) -> Sensitivity:
                 squared = _squared_norm(layer)
                 if squared is not None:
                     each = squared / (layer.units * max(1, layer.fan_in))
-                    fisher[layer.layer] = torch.full((layer.units,), each)
+                    fisher[layer.layer] = torch.full(
+                        (layer.units,), each, dtype=torch.float32, device="cpu"
+                    )
     return Sensitivity(look_ups, fisher)
 
 

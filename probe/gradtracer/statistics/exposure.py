@@ -80,7 +80,9 @@ class Exposure:
         device = self.counts.device
         self.counts = torch.as_tensor(state["counts"]).to(device, copy=True)
         self.total = int(state["total"])
-        self._notes = [(look_ups, torch.tensor(seen)) for look_ups, seen in state["notes"]]
+        self._notes = [
+            (look_ups, torch.tensor(seen, device="cpu")) for look_ups, seen in state["notes"]
+        ]
         self._next_note = int(state["next_note"])
 
     def halfway(self) -> Halfway | None:

@@ -34,7 +34,7 @@ class ExposureClock:
     PER_EXPOSURE = 2 * (MEMORY + 2)
 
     def __init__(self, blocks: int, device: torch.device) -> None:
-        state = torch.arange((_COUNT_LIMIT + 1) * self.PER_EXPOSURE)
+        state = torch.arange((_COUNT_LIMIT + 1) * self.PER_EXPOSURE, device="cpu")
         n, age = state // self.PER_EXPOSURE, state % self.PER_EXPOSURE // 2
         follows = (state & 1).bool()
         later = torch.where(follows | (n == 0), n + 1, n)
@@ -45,7 +45,7 @@ class ExposureClock:
         pairs = (torch.minimum(older, later) - 1).clamp(min=1)
         self.block = ((n - 1).clamp(min=0) % blocks).to(device)
         self.next_block = ((later - 1) % blocks).to(device)
-        weight = torch.where(follows, 1.0 / pairs, 0.0)
+        weight = torch.where(follows, pairs.float().reciprocal(), 0.0)
         self.pair_weight = weight.unsqueeze(1).repeat(1, 4).view(torch.complex128).view(-1)
         """Four times over in float32, for the four lanes of a row's figures."""
         self.pair_weight = self.pair_weight.to(device)

@@ -27,7 +27,7 @@ class GradientSample:
         Gradients of one size share them.
         """
         if size not in self._places:
-            drawn = torch.randint(size, (WIDTH,), generator=self._generator)
+            drawn = torch.randint(size, (WIDTH,), generator=self._generator, device="cpu")
             self._places[size] = drawn.to(self._device, non_blocking=True)
         return self._places[size]
 

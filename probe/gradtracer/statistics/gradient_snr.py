@@ -38,7 +38,7 @@ class GradientDirections:
     """
 
     def __init__(self, weights: int, layers: int, device: torch.device) -> None:
-        self._past = torch.zeros(weights, WIDTH, device=device)
+        self._past = torch.zeros(weights, WIDTH, device=device, dtype=torch.float32)
         self._sums = Directions(
             *(torch.zeros(layers, dtype=torch.float64, device=device) for _ in Directions._fields)
         )

@@ -43,10 +43,12 @@ class Movement:
         generator = torch.Generator().manual_seed(seed)
         if rows > 64 * _WITNESSES:
             # Few draws are enough, without a list of all rows.
-            candidates = torch.randint(rows, (4 * _WITNESSES,), generator=generator).unique()
+            candidates = torch.randint(
+                rows, (4 * _WITNESSES,), generator=generator, device="cpu"
+            ).unique()
         else:
-            candidates = torch.arange(rows)
-        order = torch.randperm(candidates.numel(), generator=generator)
+            candidates = torch.arange(rows, device="cpu")
+        order = torch.randperm(candidates.numel(), generator=generator, device="cpu")
         candidates = candidates[order[: _WITNESSES + 1]]
         if excluded is not None:
             candidates = candidates[candidates != excluded]

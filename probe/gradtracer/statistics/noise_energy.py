@@ -61,8 +61,10 @@ class NoiseEnergy:
         generator = torch.Generator().manual_seed(seed)
         kept = max(min(dim, _DIRECTIONS) // _BLOCK * _BLOCK, min(dim, _BLOCK))
         self._blocks = -(-kept // _BLOCK)
-        directions, _ = torch.linalg.qr(torch.randn(dim, kept, generator=generator))
-        basis = torch.zeros(dim, self._blocks * _BLOCK)
+        directions, _ = torch.linalg.qr(
+            torch.randn(dim, kept, generator=generator, dtype=torch.float32, device="cpu")
+        )
+        basis = torch.zeros(dim, self._blocks * _BLOCK, dtype=torch.float32, device="cpu")
         basis[:, :kept] = directions * math.sqrt(dim / kept)
         self._basis = basis.to(device)
         self.state = _zeros(rows, device)
@@ -72,12 +74,14 @@ class NoiseEnergy:
         self._rows, self._sketches, self._stands = (StepBuffer(empty) for _ in range(3))
         self._words = StepBuffer(empty.view(torch.complex128))
         self._make_room(0)
-        self._recorded = StepBuffer(torch.zeros(0, self._blocks * _BLOCK, device=device))
+        self._recorded = StepBuffer(
+            torch.zeros(0, self._blocks * _BLOCK, device=device, dtype=torch.float32)
+        )
         self._whole: list[bool] = []
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
         self._may_ask = device.type == "cpu"
         # One of `blocks` blocks stands for the whole gradient.
-        self._once = torch.full((_BLOCK,), float(self._blocks), device=device)
+        self._once = torch.full((_BLOCK,), float(self._blocks), device=device, dtype=torch.float32)
         self._twice = 2.0 * self._once
 
     @property
@@ -203,7 +207,7 @@ class NoiseEnergy:
         """For as many look-ups at once."""
         device = self.state.device
         self._places = torch.arange(size, device=device)
-        self._ones = torch.ones(size, device=device)
+        self._ones = torch.ones(size, device=device, dtype=torch.float32)
         self._once_each = torch.zeros(size, dtype=torch.int16, device=device)
         for buffer in (self._rows, self._sketches, self._stands, self._words):
             buffer.resize(size)
@@ -226,7 +230,7 @@ class NoiseEnergy:
         rows = repeated_rows(stands, loses, bounds)
         rows.average(recorded, whole=whole)
         place, examples = torch.from_numpy(rows.place), torch.from_numpy(rows.examples)
-        shares, all_times = examples.reciprocal(), self._clock.times(examples)
+        shares, all_times = examples.float().reciprocal(), self._clock.times(examples)
         head, row = torch.from_numpy(rows.head), torch.from_numpy(rows.winner)
         # What stands for a row goes first; the row's others are computed in vain and overwritten.
         first = first.index_copy(0, row, place[head])

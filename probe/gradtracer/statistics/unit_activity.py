@@ -38,7 +38,9 @@ class UnitActivity:
 
     def __init__(self, units: Sequence[int], device: torch.device) -> None:
         """`units[i]` is the number of units of layer i, 0 where they are not judged."""
-        owner = torch.repeat_interleave(torch.arange(len(units)), torch.tensor(list(units)))
+        owner = torch.repeat_interleave(
+            torch.arange(len(units), device="cpu"), torch.tensor(list(units), device="cpu")
+        )
         self._layer = owner.to(device, non_blocking=True)
         self._now = self._fresh(len(units), device)
         self._earlier = self._fresh(len(units), device)
