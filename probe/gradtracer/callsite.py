@@ -77,7 +77,8 @@ def _install(module: Any) -> None:
 
     @functools.wraps(init)
     def recording_init(self: nn.Module, *args: Any, **kwargs: Any) -> None:
-        _note(self, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        if not module.torch.compiler.is_compiling():
+            _note(self, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         init(self, *args, **kwargs)
 
     @functools.wraps(setstate)

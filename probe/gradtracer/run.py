@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from gradtracer.callsite import call_site
+from gradtracer.compiling import outside_graphs, when_compiling
 from gradtracer.ending import end_with_process, failure_place
 from gradtracer.exceptions import UsageError
 from gradtracer.learning_curve import Told
@@ -314,6 +315,12 @@ class Run:
             place = failure_place(error, error.__traceback__)
             self.finish("failed", f"{place.exception}: {place.message[:200]}", place)
 
+
+def _keep_out_of_graphs() -> None:
+    Run.log = outside_graphs(Run.log)
+
+
+when_compiling(_keep_out_of_graphs)
 
 _current: Run | None = None
 

@@ -17,6 +17,7 @@ from torch.optim.optimizer import (
 )
 from torch.utils.hooks import RemovableHandle
 
+from gradtracer.compiling import outside_graphs, when_compiling
 from gradtracer.training_sites import record_step
 
 
@@ -53,6 +54,8 @@ _counters: list[weakref.ref[StepCounter]] = []
 _watchers: list[weakref.ref[StepWatcher]] = []
 _newcomers: list[Callable[[Optimizer], None]] = []
 _handles: list[RemovableHandle] = []
+_compiles = False
+"""Whether `torch.compile` was used in this process."""
 _Match = tuple[weakref.ref[Optimizer], list[int], list[weakref.ref[StepWatcher]]]
 """An optimizer, the sizes of its parameter groups, and who observes one of its parameters."""
 _matches: weakref.WeakKeyDictionary[Optimizer, _Match] = weakref.WeakKeyDictionary()
@@ -76,8 +79,27 @@ def when_an_optimizer_first_steps(callback: Callable[[Optimizer], None]) -> None
 def _install() -> None:
     # Not while PyTorch goes through its hooks: the first call must come before any step.
     if not _handles:
-        _handles.append(register_optimizer_step_pre_hook(_before))
-        _handles.append(register_optimizer_step_post_hook(_after))
+        before = outside_graphs(_before) if _compiles else _before
+        after = outside_graphs(_after) if _compiles else _after
+        _handles.append(register_optimizer_step_pre_hook(before))
+        _handles.append(register_optimizer_step_post_hook(after))
+
+
+def _remove() -> None:
+    for handle in _handles:
+        handle.remove()
+    _handles.clear()
+
+
+def _keep_out_of_graphs() -> None:
+    global _compiles
+    _compiles = True
+    if _handles:
+        _remove()
+        _install()
+
+
+when_compiling(_keep_out_of_graphs)
 
 
 def count_steps(counter: StepCounter) -> None:
@@ -93,9 +115,7 @@ def remove_watcher(watcher: StepWatcher) -> None:
     _watchers[:] = [ref for ref in _watchers if ref() not in (None, watcher)]
     forget_matches()
     if not _watchers and not _newcomers and not any(ref() for ref in _counters):
-        for handle in _handles:
-            handle.remove()
-        _handles.clear()
+        _remove()
 
 
 def forget_matches() -> None:
