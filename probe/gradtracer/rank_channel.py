@@ -57,6 +57,10 @@ class Channel:
         """Whether all other ranks have acknowledged it."""
         return self._store.add(self._holders(number), 0) >= self._others
 
+    def someone_asks_to_stop(self) -> bool:
+        """Whether another rank has called `ask_to_stop`."""
+        return bool(self._store.check([f"{self._prefix}/stop"]))
+
     def announce(self, number: int, begins: int) -> None:
         """Say after which step it holds."""
         self._store.set(f"{self._prefix}/word", f"{number} {begins}")
@@ -76,6 +80,10 @@ class Channel:
     def acknowledge(self, number: int) -> None:
         """Say that this rank holds it; once."""
         self._store.add(self._holders(number), 1)
+
+    def ask_to_stop(self) -> None:
+        """Ask the first rank to end what it began."""
+        self._store.set(f"{self._prefix}/stop", "1")
 
     def word(self) -> Word | None:
         """The latest word; None before there is any."""

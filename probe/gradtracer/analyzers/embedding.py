@@ -195,20 +195,22 @@ class EmbeddingTracker(OriginalMethods):
     def before_step(self, optimizer: Optimizer) -> None:
         """Called right before the optimizer that holds the table steps, unless it is asleep."""
         self._counts_step = self._is_own(optimizer)
-        if not self._active:
-            return
-        try:
-            self._observe_gradient()
-        except Exception:
-            self._fail("following the gradient")
+        if self._active:
+            try:
+                self._observe_gradient()
+            except Exception:
+                self._fail("following the gradient")
         if self._auto_fix.begun:
             self._auto_fix.before_step(optimizer, self._weight)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Called right after."""
-        if not self._active:
-            return
         observer = self._observer
+        if not self._active:
+            if self._auto_fix.begun:
+                self.steps += self._counts_step
+                self._auto_fix.after_step(self._weight, observer, self.steps - self._loaded_steps)
+            return
         if not self.looks_ahead:
             known = self._optimizer
             own = (known is not None and known() is optimizer) or self._is_own(optimizer)
@@ -297,7 +299,7 @@ class EmbeddingTracker(OriginalMethods):
     def _fail(self, doing: str) -> None:
         """Switch off, say so once, and let the training go on."""
         self._active, self.looks_ahead = False, True
-        self._auto_fix.end()
+        self._auto_fix.observation_failed()
         self.run.fault(self.name, f"stopped observing while {doing}")
 
     def forget(self) -> None:

@@ -13,6 +13,10 @@ The word is 128 steps old when it is read. Gradients are reduced at every step, 
 be two steps ahead of another; one that comes late all the same acts when it learns of it, and says
 that its copy has parted from the others. What is read in the training's thread is one small value,
 only at multiples of 256 steps and while a proposal is held.
+
+A rank whose observation fails goes on scaling as all do: what it would stop alone, it would part
+by. The first rank then proposes to scale nothing; another one follows without counting. Only where
+scaling itself fails has a copy parted, and all are asked to stop.
 """
 
 from __future__ import annotations
@@ -70,6 +74,10 @@ class Leader:
         """Take the place of what has not begun yet; from any thread."""
         self._waiting = proposal
 
+    def is_asked_to_stop(self) -> bool:
+        """Whether a rank can no longer scale; in the run's thread."""
+        return self._channel.someone_asks_to_stop()
+
     def publish(self) -> None:
         """Publish what was proposed, unless another one is about to begin; in the run's thread."""
         with self._changing:
@@ -110,6 +118,15 @@ class Follower:
         self._held: tuple[int, Levels | None] | None = None
         self._optimizer: type[Optimizer] | None = None
         self._scales: Scales = "nothing"
+        self._failed = False
+
+    def fail(self) -> None:
+        """Scale no more, and have the first rank stop all. Raises what the store raises.
+
+        It goes on acknowledging, as nothing may begin before all have.
+        """
+        self._failed, self.scaler = True, RowScaler()
+        self._channel.ask_to_stop()
 
     def follow(self) -> None:
         """Fetch what is new, and acknowledge it; in the run's thread."""
@@ -155,7 +172,8 @@ class Follower:
         word = self._channel.word()
         if word is None or word.number != held[0] or step < word.begins:
             return
-        self.scaler.use(held[1])
+        if not self._failed:
+            self.scaler.use(held[1])
         self._held = None
         if step > word.begins:
             _log.warning(

@@ -82,6 +82,7 @@ class AutoFix:
         self._way = Way("update")
         self._optimizer: str = ""
         self._stopped = ""
+        self._failed = False
         self._requests: deque[tuple[bool, str]] = deque()
         self._applying = threading.Lock()
         self._steps = 0
@@ -114,7 +115,8 @@ class AutoFix:
         self._steps += 1
         if self._leader is not None:
             if (begun := self._leader.reached(step)) is not None:
-                self.scaler.use(begun.prepared)
+                if not self._failed:
+                    self.scaler.use(begun.prepared)
                 changed, self._levels = _differing(begun.levels, self._levels), begun.levels
                 self._begun.append((begun, changed, self._run.step))
         elif self._device.type == "cpu" and self._due(observer.look_ups):
@@ -168,6 +170,8 @@ class AutoFix:
         self._tell_begun()
         leader = self._leader
         if leader is not None and not final:
+            if not self._stopped and leader.is_asked_to_stop():
+                self.stop_in_all_ranks("another rank cannot scale its updates any more")
             if not leader.busy:
                 others = [unpack_state(each) for each in self._run.ranks.of(self._layer)]
                 self.decide(merge_states(read_state(observer), others), weight)
@@ -200,7 +204,7 @@ class AutoFix:
         if acts and self.holdout.enrolled.any():
             wanted = self._wanted(state)
         with self._applying:
-            if not self.on:
+            if not self.on or self._stopped:
                 return
             treated = int((wanted < UNTOUCHED).sum())
             action = "shrink-updates" if treated else "wait"
@@ -287,6 +291,21 @@ class AutoFix:
             table = torch.from_numpy(wanted.copy())
             self.scaler.use(RowScaler.prepared(table, self._device))
         return changed
+
+    def stop_in_all_ranks(self, reason: str) -> bool:
+        """Scale nothing from a step on which all ranks agree. False where there is no other."""
+        if self._leader is None:
+            return False
+        with self._applying:
+            if not self._stopped:
+                self._stopped = reason
+                self._set(np.full_like(self._levels, UNTOUCHED), "stop", reason)
+        return True
+
+    def fail(self) -> None:
+        """Scale no more in this rank, the first of several, and stop in all."""
+        self._failed, self.scaler = True, RowScaler()
+        self.stop_in_all_ranks("the first rank cannot scale its updates any more")
 
     def _stop(self, harm: MeasuredEffect) -> None:
         with self._applying:

@@ -1,4 +1,8 @@
-"""Auto-fix of a tracked table, on or off; what fails in it switches it off and nothing else."""
+"""Auto-fix of a tracked table, on or off; what fails in it switches it off and nothing else.
+
+In replicas it is switched off in all of them, at one step: a rank that stopped alone would part
+from the others.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,7 @@ class AutoFixSwitch:
         self.current: AutoFix | None = None
         self._following: Follower | None = None
         self._replaced = 0
+        self._faulty = self._blind = False
         self._run, self._layer, self._interval = run, layer, track_interval
 
     @property
@@ -51,7 +56,7 @@ class AutoFixSwitch:
         Without a `reason` it is the script's own setting, which need not be told. Of several ranks
         all must turn it on, at the same step, and the first one decides whether anything is done.
         """
-        if on and not self.begun and not self._begin(weight, reason):
+        if on and (self._blind or (not self.begun and not self._begin(weight, reason))):
             return False
         if self.current is not None and reason:
             self.current.request(on, reason)
@@ -59,7 +64,7 @@ class AutoFixSwitch:
 
     def _begin(self, weight: torch.Tensor, reason: str) -> bool:
         place = place_among_ranks()
-        leader = None
+        leader, self._faulty = None, False
         if place.world_size > 1:
             if type(weight.detach()) is not torch.Tensor or weight.dim() != 2:
                 _log.warning(
@@ -97,16 +102,16 @@ class AutoFixSwitch:
     def before_step(self, optimizer: Optimizer, weight: torch.Tensor) -> None:
         """The optimizer is about to step."""
         if self.current is not None:
-            self._guarded(self.current.before_step, optimizer, weight)
+            self._scaling(self.current.before_step, optimizer, weight)
         elif self._following is not None:
-            self._guarded(self._following.before_step, optimizer, weight)
+            self._scaling(self._following.before_step, optimizer, weight)
 
     def after_step(self, weight: torch.Tensor, observer: TableObserver, steps: int) -> None:
         """It has taken so many steps, counted alike in all ranks: not since it was turned on."""
         if self.current is not None:
-            self._guarded(self.current.after_step, weight, observer, steps)
+            self._scaling(self.current.after_step, weight, observer, steps)
         elif self._following is not None:
-            self._guarded(self._following.after_step, weight, steps)
+            self._scaling(self._following.after_step, weight, steps)
 
     def follow(self) -> None:
         """In the thread of a rank that is not the first: look for what that one says."""
@@ -123,6 +128,16 @@ class AutoFixSwitch:
         if self.current is not None:
             self._guarded(self.current.report, observer, weight, final)
 
+    def observation_failed(self) -> None:
+        """The table is observed no more, while it trains on; it cannot be turned on again."""
+        self._blind = place_among_ranks().world_size > 1
+        if self._following is not None:
+            # What the first rank says goes without this one's counts.
+            return
+        current = self.current
+        if current is None or not current.stop_in_all_ranks("its table is no longer observed"):
+            self.end()
+
     def end(self) -> None:
         """Nothing is observed any more."""
         if self.current is not None:
@@ -130,7 +145,7 @@ class AutoFixSwitch:
         self.current = self._following = None
 
     def forget(self) -> None:
-        """Nothing more, and nothing written: this is a copy in another process."""
+        """Nothing more, and nothing written: it failed, or this is a copy in another process."""
         self.current = self._following = None
 
     def state_dict(self) -> dict[str, Any] | None:
@@ -146,5 +161,32 @@ class AutoFixSwitch:
         try:
             call(*arguments)
         except Exception:
-            self.current = self._following = None
+            self._fault()
+            if place_among_ranks().world_size > 1:
+                self.observation_failed()
+            else:
+                self.forget()
+
+    def _scaling(self, call: Callable[..., None], *arguments: Any) -> None:
+        """As `_guarded`, for what scales the step itself."""
+        try:
+            call(*arguments)
+        except Exception:
+            self._fault()
+            side = self.current or self._following
+            if place_among_ranks().world_size == 1 or side is None:
+                self.forget()
+                return
+            _log.warning(
+                "auto_fix of %s: this rank's copy has parted from the others, which stop",
+                self._layer,
+            )
+            try:
+                side.fail()
+            except Exception:
+                self.forget()
+
+    def _fault(self) -> None:
+        if not self._faulty:
             self._run.fault(self._layer, "switched auto-fix off")
+        self._faulty = True

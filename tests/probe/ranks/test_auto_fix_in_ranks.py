@@ -216,3 +216,65 @@ def test_a_live_request_turns_it_on_and_off_in_all_ranks_and_they_stay_equal(ran
     actions = [each.action for each in ranks.bodies(InterventionEvent)]
     assert "shrink-updates" in actions
     assert actions[-1] == "stop"
+
+
+FAILING = (
+    UNTIL
+    + """
+def broken(*_, **__):
+    raise ValueError("planted")
+
+train_until(acting)
+if rank == FAILING:
+    FAILURE
+GOES_ON
+digest()
+"""
+)
+OBSERVATION = "tracker._observer.before_step = broken"
+DECISION = "tracker._auto_fix.current.decide = broken"
+FOLLOWING = "tracker._auto_fix._following.follow = broken"
+STOPS = "train_until(lambda: not acting())"
+CONTINUES = """
+for _ in range(600):
+    train(number)
+    number += 1
+print(acting())
+"""
+
+
+@pytest.mark.parametrize(
+    ("rank", "failure", "goes_on"),
+    [
+        (0, OBSERVATION, STOPS),
+        (0, DECISION, STOPS),
+        (1, OBSERVATION, CONTINUES),
+        (1, FOLLOWING, CONTINUES),
+    ],
+    ids=["first, observing", "first, deciding", "other, observing", "other, following"],
+)
+def test_a_rank_that_fails_does_not_part_from_the_others(
+    ranks, rank: int, failure: str, goes_on: str
+) -> None:
+    body = FAILING.replace("FAILING", str(rank)).replace("FAILURE", failure)
+    body = body.replace("GOES_ON", goes_on).replace("OPTIMIZER", "torch.optim.SGD")
+    body = body.replace("SPARSE", "False").replace("IDS", "True").replace("AUTO_FIX", "True")
+    first, second = ranks.run(body, 2)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout.split()[:2] == ["True", "True"], first.stderr + second.stderr
+    assert first.stdout == second.stdout
+    assert "planted" in (first, second)[rank].stderr
+    assert "parted" not in first.stderr + second.stderr
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_where_one_rank_cannot_scale_any_more_all_stop_and_it_says_so(ranks, rank: int) -> None:
+    body = FAILING.replace("FAILING", str(rank))
+    body = body.replace("FAILURE", "scaler().before_step = broken").replace("GOES_ON", STOPS)
+    body = body.replace("OPTIMIZER", "torch.optim.SGD").replace("SPARSE", "False")
+    done = ranks.run(body.replace("IDS", "True").replace("AUTO_FIX", "True"), 2)
+    assert [each.returncode for each in done] == [0, 0], done[0].stderr + done[1].stderr
+    assert [each.stdout.split()[:2] for each in done] == [["True", "True"]] * 2
+    assert "has parted" in done[rank].stderr
+    assert "has parted" not in done[1 - rank].stderr
+    assert ranks.bodies(InterventionEvent)[-1].action == "stop"
