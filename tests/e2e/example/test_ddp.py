@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 from gradtracer_schemas import LayerWatchedEvent, ObservationEvent, RunEndedEvent, decode_event
-from patience import PATIENCE
+from launching import run_with_workers
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -16,13 +15,8 @@ def test_two_ranks_write_one_run_that_knows_all_look_ups(tmp_path: Path, monkeyp
     monkeypatch.setenv("GRADTRACER_FOLDER", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launcher, str(EXAMPLES / "ddp.py"), "--epochs", "1"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
+    done = run_with_workers(
+        [sys.executable, *launcher, str(EXAMPLES / "ddp.py"), "--epochs", "1"], tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch   1") == 1

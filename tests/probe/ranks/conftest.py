@@ -19,6 +19,7 @@ from gradtracer_schemas import (
     ObservationEvent,
     decode_event,
 )
+from launching import end, run_with_workers
 from patience import PATIENCE
 
 PRELUDE = """
@@ -80,23 +81,23 @@ class Ranks:
             for rank in range(world_size)
         ]
         ended: list[subprocess.CompletedProcess[str]] = []
-        for process in started:
-            out, err = process.communicate(timeout=PATIENCE)
-            ended.append(subprocess.CompletedProcess([], process.returncode, out, err))
+        try:
+            for process in started:
+                out, err = process.communicate(timeout=PATIENCE)
+                ended.append(subprocess.CompletedProcess([], process.returncode, out, err))
+        finally:
+            for process in started[len(ended) :]:
+                end(process)
         return ended
 
     def torchrun(self, body: str, world_size: int) -> subprocess.CompletedProcess[str]:
         """The same under PyTorch's launcher, over TCP."""
         self.write(body)
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-        return subprocess.run(
+        return run_with_workers(
             [sys.executable, *launcher, str(world_size), str(self.path)],
-            cwd=self.folder,
+            self.folder,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
         )
 
     def events(self) -> list[Envelope]:
