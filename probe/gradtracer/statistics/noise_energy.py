@@ -290,8 +290,10 @@ class NoiseEnergy:
         # A hundredth of the memory that observing a large table may take.
         del begins, now
         b = sketch.view(torch.bfloat16).float().view(size, _BLOCK)
-        twice_product = (a * b) @ self._twice
-        length = a.square_().addcmul_(b, b) @ self._once
+        # What is given where to write is left alone by autocast, in which a program may step.
+        sums = means.new_empty(2, size)
+        twice_product = torch.mv(a * b, self._twice, out=sums[0])
+        length = torch.mv(a.square_().addcmul_(b, b), self._once, out=sums[1])
         good = length.max() < _LARGEST
         # Means over c and c' examples: their difference has 1/c + 1/c' times one's variance.
         scale = (share + last_share).reciprocal_()

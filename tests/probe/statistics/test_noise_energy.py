@@ -230,6 +230,14 @@ def test_the_examples_of_the_last_exposure_are_known_to_an_eighth(examples: int)
     assert float(known) * examples == pytest.approx(1, abs=off)
 
 
+def test_steps_within_autocast_are_taken_in_alike() -> None:
+    gradients = torch.randn(40, 30, 16, generator=torch.Generator().manual_seed(0))
+    plain = follow(gradients)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = follow(gradients)
+    assert torch.equal(found.words, plain.words)
+
+
 def test_a_pair_across_a_pause_is_no_pair() -> None:
     gradients = torch.ones(2, 1, 8)
     noise = NoiseEnergy(1, 8, CPU, 0)
