@@ -32,9 +32,7 @@ class Scorer(nn.Module):
         return self.head(self.table(ids))
 
 
-def by_step(compiler: Compiler, optimizer: torch.optim.Optimizer, forward: Pass) -> Pass:
-    step = compiler(optimizer.step)
-
+def around(step: Callable[[], Any], optimizer: torch.optim.Optimizer, forward: Pass) -> Pass:
     def train_step(ids: torch.Tensor) -> torch.Tensor:
         optimizer.zero_grad()
         loss = forward(ids)
@@ -43,6 +41,10 @@ def by_step(compiler: Compiler, optimizer: torch.optim.Optimizer, forward: Pass)
         return loss.detach()
 
     return train_step
+
+
+def by_step(compiler: Compiler, optimizer: torch.optim.Optimizer, forward: Pass) -> Pass:
+    return around(compiler(optimizer.step), optimizer, forward)
 
 
 def by_function(compiler: Compiler, optimizer: torch.optim.Optimizer, forward: Pass) -> Pass:
@@ -50,14 +52,7 @@ def by_function(compiler: Compiler, optimizer: torch.optim.Optimizer, forward: P
     def step() -> None:
         optimizer.step()
 
-    def train_step(ids: torch.Tensor) -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = forward(ids)
-        loss.backward()
-        step()
-        return loss.detach()
-
-    return train_step
+    return around(step, optimizer, forward)
 
 
 def with_passes(compiler: Compiler, optimizer: torch.optim.Optimizer, forward: Pass) -> Pass:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from run_factory import RunFactory, RunWriter, WaitUntil
 
-from patience import PATIENCE
+import patience
 
 
 @pytest.fixture
@@ -31,11 +30,4 @@ def live_run(project: RunFactory) -> Iterator[RunWriter]:
 @pytest.fixture
 def wait_until() -> WaitUntil:
     """Waits until a condition holds, and fails when it does not at all."""
-
-    def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < deadline, "the condition did not come to hold"
-            time.sleep(0.005)
-
-    return wait
+    return patience.wait_until

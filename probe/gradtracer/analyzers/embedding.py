@@ -207,11 +207,9 @@ class EmbeddingTracker(OriginalMethods):
         """Called right after."""
         observer = self._observer
         if not self._active:
-            if self._auto_fix.begun:
-                self.steps += self._counts_step
-                self._auto_fix.after_step(self._weight, observer, self.steps - self._loaded_steps)
-            return
-        if not self.looks_ahead:
+            if not self._auto_fix.begun:
+                return
+        elif not self.looks_ahead:
             known = self._optimizer
             own = (known is not None and known() is optimizer) or self._is_own(optimizer)
             self._counts_step = own
@@ -226,7 +224,7 @@ class EmbeddingTracker(OriginalMethods):
         if self._auto_fix.begun:
             self.looks_ahead = True
             self._auto_fix.after_step(self._weight, observer, self.steps - self._loaded_steps)
-        if observer.waits:
+        if observer.waits and self._active:
             try:
                 observer.after_step(self._weight)
             except Exception:

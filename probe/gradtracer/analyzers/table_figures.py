@@ -81,8 +81,7 @@ class TableFigures(NamedTuple):
     @property
     def never_seen(self) -> npt.NDArray[np.int64]:
         """Rows that can be looked up and never were."""
-        rows = np.flatnonzero(self.counts == 0)
-        return rows if self.table.padding_idx is None else rows[rows != self.table.padding_idx]
+        return self.table.look_ups.none_of(self.table.size)
 
 
 def measure(

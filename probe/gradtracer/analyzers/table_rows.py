@@ -34,19 +34,20 @@ class LookUps:
         """`[N]`, a copy."""
         return self._between(0, self._rows)
 
-    def none_of(self, most: int) -> list[int]:
-        """The first rows without any, at most so many."""
-        found = list[int]()
+    def none_of(self, most: int) -> npt.NDArray[np.int64]:
+        """The first rows without any, at most so many; `padding_idx` is none of them."""
+        found = [np.zeros(0, dtype=np.int64)]
         first = 0
         for counts in self.blocks():
             never = np.flatnonzero(counts == 0) + first
             if self._padding_idx is not None:
                 never = never[never != self._padding_idx]
-            found += never[: most - len(found)].tolist()
-            if len(found) >= most:
+            found.append(never[:most])
+            most -= found[-1].size
+            if most <= 0:
                 break
             first += counts.size
-        return found
+        return np.concatenate(found)
 
     def __getitem__(self, rows: npt.NDArray[np.int64]) -> Counts:
         """`[R]` of `rows` alone."""

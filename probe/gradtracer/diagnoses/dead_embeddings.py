@@ -29,6 +29,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
         return None
     share = unseen.dead / figures.rows
     folding = smallest_folding(figures.counts, settings.dead_share)
+    never = figures.table.look_ups.none_of(MAX_SAMPLE)
     return Finding(
         type="DEAD_EMBEDDINGS",
         severity="warning",
@@ -62,9 +63,7 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
                 test="smoothed Good-Toulmin estimate of the rows to come, normal",
             )
         ],
-        rows=Rows(
-            count=unseen.unseen, of=figures.rows, sample=figures.table.look_ups.none_of(MAX_SAMPLE)
-        ),
+        rows=Rows(count=unseen.unseen, of=figures.rows, sample=never.tolist()),
         fixes=_fixes(folding, figures),
     )
 

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import launching
-from patience import PATIENCE
+from patience import wait_until
 
 STANDS_STILL = """
 (open(f"started_{rank}", "w")).write(str(os.getpid()))
 while True:
     time.sleep(1)
 """
-
-
-def waits_for(seen: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not seen() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return seen()
 
 
 def is_alive(pid: int) -> bool:
@@ -48,11 +39,11 @@ def test_ranks_that_stand_still_do_not_outlive_the_test_that_gave_them_up(
 
     def give_up(self: Any, timeout: float | None = None, **_: Any) -> Any:
         monkeypatch.undo()
-        assert waits_for(lambda: len(started()) == 2)
+        wait_until(lambda: len(started()) == 2)
         raise subprocess.TimeoutExpired(self.args, 0)
 
     monkeypatch.setattr(launching.subprocess.Popen, "communicate", give_up)
     with pytest.raises(subprocess.TimeoutExpired):
         getattr(ranks, launcher)(STANDS_STILL, 2)
     assert len(started()) == 2
-    assert waits_for(lambda: not any(map(is_alive, started())))
+    wait_until(lambda: not any(map(is_alive, started())))

@@ -150,4 +150,4 @@ def test_the_first_rows_without_look_ups_are_found_block_by_block(
     counts = read_state(trained[1]).counts
     never = [row for row in np.flatnonzero(counts == 0).tolist() if row != PADDING]
     assert len(never) > 3
-    assert live_rows(trained[1], PADDING).look_ups.none_of(most) == never[:most]
+    assert live_rows(trained[1], PADDING).look_ups.none_of(most).tolist() == never[:most]
