@@ -5,15 +5,14 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import signal
 import sys
-import threading
 import weakref
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import NoReturn, Protocol
 
 from gradtracer.callsite import Place, site_at
 from gradtracer.project import is_library_file
+from gradtracer.terminating import Termination
 from gradtracer_schemas import FailurePlace, RunOutcome, SourceSite
 
 _log = logging.getLogger("gradtracer")
@@ -51,6 +50,14 @@ def end_with_process(run: Endable) -> None:
     """Have `run` finished when this process ends, however it ends (short of SIGKILL)."""
     _open_runs.add(run)
     _install()
+    _termination.begin()
+
+
+def has_ended(run: Endable) -> None:
+    """`run` is finished: with the last one SIGTERM is left as it was found."""
+    _open_runs.discard(run)
+    if not _open_runs:
+        _termination.cease()
 
 
 def _install() -> None:
@@ -63,7 +70,6 @@ def _install() -> None:
         os.register_at_fork(after_in_child=_in_child)
     _chain_excepthook()
     _chain_exit()
-    _chain_sigterm()
 
 
 def _at_exit() -> None:
@@ -79,6 +85,7 @@ def _in_child() -> None:
     for run in list(_open_runs):
         run.forget()
     _open_runs.clear()
+    _termination.forget()
 
 
 def _chain_excepthook() -> None:
@@ -108,28 +115,16 @@ def _chain_exit() -> None:
     sys.exit = leave
 
 
-def _chain_sigterm() -> None:
-    if threading.current_thread() is not threading.main_thread():
-        return
-    # A handler of the user's own stays in charge; its clean exit reaches atexit.
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
-
-    def handler(number: int, _frame: FrameType | None) -> None:
-        if _ends_the_batch_first(signal.getsignal(number)):
-            _crash.append(("interrupted", signal.Signals(number).name, None))
-            return
-        for run in list(_open_runs):
-            run.finish("interrupted", signal.Signals(number).name, None)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    signal.signal(signal.SIGTERM, handler)
+def _interrupt(signal_name: str) -> None:
+    for run in list(_open_runs):
+        run.finish("interrupted", signal_name, None)
 
 
-def _ends_the_batch_first(handler: object) -> bool:
-    """Whether ours was called by Lightning's handler, which lets a training stop in good order."""
-    return type(handler).__module__.partition(".")[0] in ("lightning", "pytorch_lightning")
+def _remember(signal_name: str) -> None:
+    _crash.append(("interrupted", signal_name, None))
+
+
+_termination = Termination(_interrupt, _remember)
 
 
 def failure_place(error: BaseException, trace: TracebackType | None) -> FailurePlace:

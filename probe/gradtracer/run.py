@@ -17,7 +17,7 @@ import msgspec
 
 from gradtracer.callsite import call_site
 from gradtracer.compiling import outside_graphs, when_compiling
-from gradtracer.ending import end_with_process, failure_place
+from gradtracer.ending import end_with_process, failure_place, has_ended
 from gradtracer.exceptions import UsageError
 from gradtracer.learning_curve import Told
 from gradtracer.project import main_script, new_run_id, project_root, runs_folder
@@ -281,6 +281,7 @@ class Run:
             self._reporting.end(RunEnded(outcome=outcome, reason=reason, failure=failure))
         for tracker in self.trackers:
             tracker.detach()
+        has_ended(self)
 
     def forget(self) -> None:
         """Become inert without touching anything shared: this is a forked child."""

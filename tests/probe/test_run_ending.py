@@ -103,6 +103,67 @@ def test_a_handler_of_the_users_own_stays_in_charge_of_sigterm(script, terminate
     assert (ended.outcome, ended.reason) == ("failed", "sys.exit(7)")
 
 
+def test_sigterm_ends_a_process_that_stands_in_native_code(script, terminate: Terminate):
+    process = script.start(
+        "import ctypes\n"
+        "gradtracer.watch(net, optimizer=optimizer, report_seconds=0.1)\n"
+        "train(net, optimizer, 10)\n"
+        "lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(256)\n"
+        "lock(mutex)\n"
+        "lock(mutex)  # for good, as in a collective that another rank never joins\n"
+    )
+    script.wait_for(process, lambda: script.journal_holds(b'"observation"'))
+    assert terminate(process, signal.SIGTERM) == -signal.SIGTERM
+    ended = script.events()[-1]
+    assert (ended.body.outcome, ended.body.reason) == ("interrupted", "SIGTERM")
+    assert ended.step == 10
+
+
+def test_a_handler_installed_after_ours_is_in_charge_and_may_go_on(script, terminate: Terminate):
+    process = script.start(
+        "import signal, time\n"
+        "gradtracer.watch(net, optimizer=optimizer, report_seconds=0.1)\n"
+        "came = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: came.append(time.monotonic()))\n"
+        "while not came or time.monotonic() < came[0] + 4:\n"
+        "    train(net, optimizer, 10)\n"
+    )
+    script.wait_for(process, lambda: script.journal_holds(b'"observation"'))
+    assert terminate(process, signal.SIGTERM) == 0
+    assert script.events()[-1].body.outcome == "finished"
+
+
+def test_sigterm_is_handled_only_while_a_run_is_open_and_never_in_a_forked_child(script):
+    done = script.run(
+        "import os, signal\n"
+        "def told(): print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)\n"
+        "def child(): os.fork() == 0 and (told(), os._exit(0)) or os.wait()\n"
+        "for _ in range(2):\n"
+        "    with gradtracer.watch(net, optimizer=optimizer):\n"
+        "        told(); child()\n"
+        "    told()\n"
+        "print(signal.set_wakeup_fd(-1))\n"
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["False", "True", "True"] * 2 + ["-1"]
+
+
+def test_the_wakeup_descriptor_of_an_event_loop_stays(script):
+    done = script.run(
+        "import os, signal\n"
+        "reader, writer = os.pipe(); os.set_blocking(writer, False)\n"
+        "signal.set_wakeup_fd(writer)\n"
+        "with gradtracer.watch(net, optimizer=optimizer):\n"
+        "    train(net, optimizer, 1)\n"
+        "print(signal.set_wakeup_fd(-1) == writer)\n"
+        "with gradtracer.watch(net, optimizer=optimizer):\n"
+        "    signal.set_wakeup_fd(writer)\n"
+        "print(signal.set_wakeup_fd(-1) == writer)\n"
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["True", "True"]
+
+
 @pytest.mark.parametrize("status", ["3", "'no such file'"])
 def test_leaving_with_a_status_of_failure_is_a_failure(script, status: str):
     done = script.run(
