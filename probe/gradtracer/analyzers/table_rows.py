@@ -28,11 +28,11 @@ class LookUps:
     def blocks(self) -> Iterator[Counts]:
         """All rows in their order."""
         for first in range(0, self._rows, _BLOCK):
-            yield self._between(first, min(first + _BLOCK, self._rows))
+            yield self.between(first, min(first + _BLOCK, self._rows))
 
     def all(self) -> Counts:
         """`[N]`, a copy."""
-        return self._between(0, self._rows)
+        return self.between(0, self._rows)
 
     def none_of(self, most: int) -> npt.NDArray[np.int64]:
         """The first rows without any, at most so many; `padding_idx` is none of them."""
@@ -59,7 +59,8 @@ class LookUps:
             first += counts.size
         return found
 
-    def _between(self, first: int, last: int) -> Counts:
+    def between(self, first: int, last: int) -> Counts:
+        """`[last - first]` of these rows."""
         counts, padding = self._read(first, last), self._padding_idx
         if padding is not None and first <= padding < last and counts[padding - first]:
             counts = counts.copy()

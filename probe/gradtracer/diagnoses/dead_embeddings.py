@@ -28,8 +28,9 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
     if unseen.to_come > _STILL_COMING * (figures.rows - unseen.unseen):
         return None
     share = unseen.dead / figures.rows
-    folding = smallest_folding(figures.counts, settings.dead_share)
-    never = figures.table.look_ups.none_of(MAX_SAMPLE)
+    look_ups = figures.table.look_ups
+    folding = smallest_folding(look_ups.between, figures.table.size, settings.dead_share)
+    never = look_ups.none_of(MAX_SAMPLE)
     return Finding(
         type="DEAD_EMBEDDINGS",
         severity="warning",
