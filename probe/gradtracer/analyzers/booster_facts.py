@@ -36,6 +36,8 @@ class BoosterFacts:
     """Numbers that were set, under the names of `diagnoses/booster_parameters.py`."""
     stops_early: bool = False
     """Whether the library itself stops when the validation metric no longer improves."""
+    stops_by_training: bool = False
+    """Whether early stopping looks, or would look, at the data set that is trained on."""
     rescales: bool = False
     """DART: later rounds change the weight of earlier trees."""
     training: str | None = None

@@ -7,6 +7,7 @@ from typing import Any
 from gradtracer.analyzers import tree_xgboost
 from gradtracer.analyzers.booster import Read
 from gradtracer.analyzers.booster_facts import BoosterFacts, Sample
+from gradtracer.analyzers.metric_curves import is_training
 from gradtracer.analyzers.tree_parameters import xgboost_parameters
 from gradtracer.analyzers.tree_reading import xgboost_names
 from gradtracer.analyzers.tree_sample import last_sample, matrix_sample, sample_of
@@ -94,7 +95,8 @@ def _facts(model: Any, frames: LibraryFrames) -> BoosterFacts:
     first = booster.num_boosted_rounds()
     planned = frames.local("num_boost_round", "train", "cv")
     estimator = frames.local("self", "fit")
-    stops = [type(each).__name__ for each in frames.local("callbacks", "train", "cv") or ()]
+    callbacks = frames.local("callbacks", "train", "cv") or ()
+    stopping = [each for each in callbacks if type(each).__name__ == "EarlyStopping"]
     given = dict(xgboost_parameters(booster))
     if planned is not None:
         given["num_boost_round"] = planned
@@ -106,13 +108,23 @@ def _facts(model: Any, frames: LibraryFrames) -> BoosterFacts:
         total_rounds=None if planned is None else first + int(planned),
         first_round=first,
         parameters=canonical(given),
-        stops_early="EarlyStopping" in stops
+        stops_early=bool(stopping)
         or frames.local("early_stopping_rounds", "train", "cv") is not None,
+        stops_by_training=_last_is_trained_on(evals, data)
+        and not any(getattr(each, "data", None) for each in stopping),
         rescales='"dart' in booster.save_config(),
         training=next((name for matrix, name in evals if matrix is data), None),
         sample=_sample(frames, data),
         held_out=_held_out(frames, data, evals),
     )
+
+
+def _last_is_trained_on(evals: Any, data: Any) -> bool:
+    """Whether XGBoost, which stops by the last set unless it is told another, stops by training."""
+    if not evals:
+        return False
+    matrix, name = evals[-1]
+    return matrix is data or is_training(name)
 
 
 def _sample(frames: LibraryFrames, matrix: Any) -> Sample | None:

@@ -24,10 +24,10 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
     """Raise when the validation metric has risen from its best, by more than wandering explains.
 
     The training metric must have gone on falling, where there is one. Silent where the library
-    stops early by itself: it predicts with the best round then.
+    stops early by this metric: it predicts with the best round then.
     """
     turn, validation = figures.divergence, figures.validation
-    if turn is None or validation is None or figures.facts.stops_early:
+    if turn is None or validation is None or _stops_in_time(figures):
         return None
     rise, gained, unit = _error(turn, validation)
     if turn.p_value > TURNED or rise < settings.overfit_share * gained:
@@ -39,6 +39,10 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
     patience = max(_PATIENCE, turn.high - turn.best)
     values = validation.values
     fewer, constrained = _fewer_splits(figures), _constrained(figures, best)
+    early = [edit_parameter(figures.facts, "early_stopping_rounds", patience, preferred=True)]
+    if figures.facts.stops_by_training:
+        # It would stop by a metric that goes on falling: never.
+        early = []
     return Finding(
         type="OVERFITTING_ROUNDS",
         severity="warning",
@@ -49,9 +53,9 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
         ),
         implies=f"{many(wasted, 'round')} fit noise, and the model that is kept holds them all.",
         action=(
-            f"Stop early: early_stopping_rounds={patience}, which outlasts the noise of this "
-            f"metric. Or train {best} rounds; or learn more slowly, with a smaller learning_rate "
-            f"or shallower trees.{fewer.words}{constrained.words}"
+            f"{_stop_early(figures, validation, patience)} Or train {best} rounds; or learn more "
+            "slowly, with a smaller learning_rate or shallower trees."
+            f"{fewer.words}{constrained.words}"
         ),
         expected_effect=(
             f"{validation.metric} of {values[turn.best]:.4g} instead of {values[-1]:.4g} on these "
@@ -83,12 +87,26 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
             *constrained.evidence,
         ],
         fixes=[
-            edit_parameter(figures.facts, "early_stopping_rounds", patience, preferred=True),
-            edit_parameter(figures.facts, "num_boost_round", best),
+            *early,
+            edit_parameter(figures.facts, "num_boost_round", best, preferred=not early),
             *fewer.fixes,
             *constrained.fixes,
             suppress(),
         ],
+    )
+
+
+def _stops_in_time(figures: TreeFigures) -> bool:
+    return figures.facts.stops_early and not figures.facts.stops_by_training
+
+
+def _stop_early(figures: TreeFigures, validation: Curve, patience: int) -> str:
+    outlasts = f"early_stopping_rounds={patience}, which outlasts the noise of this metric."
+    if not figures.facts.stops_by_training:
+        return f"Stop early: {outlasts}"
+    return (
+        f"Put {validation.data} last among the data sets that are evaluated: XGBoost stops early "
+        f"by the last one, which is the one that is trained on. Then stop early: {outlasts}"
     )
 
 

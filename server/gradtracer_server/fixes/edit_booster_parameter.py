@@ -53,7 +53,7 @@ def plan(context: FixContext) -> Plan:
     literal = literal_of(call, wanted)
     if literal is not None:
         check(literal, wanted)
-        title = f"Set {wanted.name} from {text_of(literal.node)} to {wanted.text}"
+        title = f"Set {_spelled(call, wanted.name)} from {text_of(literal.node)} to {wanted.text}"
         here = "" if literal.path == call.place.path else f" of {literal.path.name}"
         line = literal.node.start_point.row + 1
         title += f": {literal.via} on line {line}{here}" if literal.via else f" on line {line}"
@@ -128,6 +128,18 @@ def literal_of(call: BoosterCall, wanted: Wanted) -> Literal | None:
             continue
         return follow(expression, replace(place, number=number, wanted=wanted.name))
     return None
+
+
+def _spelled(call: BoosterCall, name: str) -> str:
+    """The name under which a parameter is set: `n_estimators` for `num_boost_round`."""
+    for expression, _ in settings(call, name):
+        holder = expression.parent
+        if expression.type == "none" or holder is None:
+            continue
+        key = holder.child_by_field_name("name" if holder.type == "keyword_argument" else "key")
+        said = text_of(key).strip("\"'")
+        return said if said in BOOSTER_PARAMETERS[name] else name
+    return name
 
 
 def settings(call: BoosterCall, name: str) -> Iterator[tuple[Node, Place]]:

@@ -221,6 +221,25 @@ def test_overfitting_is_raised_with_the_call_as_its_place(journal: Journal) -> N
     assert raised.fixes[0].fix == "edit-booster-parameter"
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_early_stopping_by_the_training_data_hides_no_overfitting(
+    journal: Journal, by_name: bool
+) -> None:
+    noise = RNG.normal(size=600)
+    data, valid = (xgboost.DMatrix(X[part], noise[part]) for part in (slice(300), slice(300, 600)))
+    early = xgboost.callback.EarlyStopping(rounds=5, data_name="valid" if by_name else None)
+    booster = xgboost.train(
+        {**XGB, "eta": 0.3, "max_depth": 6},
+        data,
+        150,
+        evals=[(valid, "valid"), (data, "fitted")],
+        verbose_eval=False,
+        callbacks=[early, gradtracer.xgboost_callback()],
+    )
+    assert (booster.num_boosted_rounds() == 150) is not by_name
+    assert ("OVERFITTING_ROUNDS" in journal.raised) is not by_name
+
+
 def test_a_leak_is_proven_on_the_examples_at_hand(journal: Journal) -> None:
     leaky = pd.DataFrame(X, columns=list("abcde")).assign(refund=LABEL + 0.01 * X[:, 0])
     model = xgboost.XGBClassifier(

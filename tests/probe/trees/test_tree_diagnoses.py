@@ -98,6 +98,18 @@ def test_no_overfitting_without_a_turn_of_validation_alone(
     assert "OVERFITTING_ROUNDS" not in found(made)
 
 
+@pytest.mark.parametrize("stops_early", [False, True])
+def test_early_stopping_by_the_training_data_is_no_remedy(stops_early: bool) -> None:
+    made = figures(
+        training=FALLING, validation=TURNING, stops_early=stops_early, stops_by_training=True
+    )
+    finding = found(made)["OVERFITTING_ROUNDS"]
+    assert finding.action.startswith("Put valid last")
+    rounds, last = finding.fixes
+    assert rounds.parameters["parameter"] == "num_boost_round" and rounds.preferred
+    assert last.fix == "suppress"
+
+
 @pytest.mark.parametrize("rise", [0.013, 0.007])
 def test_a_squared_error_is_judged_as_its_root(rise: float) -> None:
     error = np.where(T < 80, 1 - 0.99 * T / 80, 0.01 + 0.99 * rise * (T - 80) / 119)

@@ -80,10 +80,29 @@ run(PARAMS)
 """
     fix = propose(bench, text, scope="run", callers=(("run(PARAMS)", "<module>"),))
     assert bench.make(fix) == {"a.py": text.replace("0.3", "0.1")}
-    assert fix.title == "Set learning_rate from 0.3 to 0.1 on line 1"
+    assert fix.title == "Set eta from 0.3 to 0.1 on line 1"
 
 
 FIT = "model.fit(X, y)"
+
+
+@pytest.mark.parametrize(
+    ("text", "call", "name"),
+    [
+        (f"model = XGBClassifier(n_estimators=400)\n{FIT}\n", FIT, "n_estimators"),
+        (
+            f"kw = {{'iterations': 400}}\nmodel = CatBoostRegressor(**kw)\n{FIT}\n",
+            FIT,
+            "iterations",
+        ),
+        ("booster = xgb.train({}, dtrain, 400)\n", "xgb.train({}, dtrain, 400)", "num_boost_round"),
+    ],
+)
+def test_the_title_calls_a_parameter_as_the_text_does(
+    bench: Bench, text: str, call: str, name: str
+) -> None:
+    fix = propose(bench, text, call=call, parameter="num_boost_round", value=32, measured=400)
+    assert fix.title.startswith(f"Set {name} from 400 to 32 ")
 
 
 @pytest.mark.parametrize(
