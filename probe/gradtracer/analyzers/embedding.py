@@ -349,11 +349,13 @@ class EmbeddingTracker(OriginalMethods):
         if optimizer is not None:
             # Kept, as the last report is made when the script's own variables are gone.
             self._facts = optimizer_facts(optimizer, self._weight)
+        unheld = self._facts is None and self.steps == 0
         layers = [each for each in list(self.run.trackers) if isinstance(each, FlowTracker)]
         return figures._replace(
             optimizer=self._facts,
             layers_broke=first_break(layers, now=now) if figures.nonfinite_steps else -1,
             trainable=self._weight.requires_grad,
+            unheld=self._reports.stands if unheld else 0,
             auto_fix=self.auto_fix,
         )
 

@@ -16,9 +16,11 @@ from gradtracer.analyzers.layer_modules import Layer
 from gradtracer.analyzers.layer_observer import Snapshot
 from gradtracer.analyzers.model_layers import with_model
 from gradtracer.analyzers.saturation_observer import SaturationObserver
+from gradtracer.analyzers.standing import Standing
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.diagnoses.layers import LAYER
+from gradtracer.diagnoses.stagnation import unheld
 from gradtracer_schemas import Diagnosis, ObservationEvent, SourceSite
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ class LayerReports:
         self._steps: dict[str, int] = {}
         """Followed steps of each layer at its last report."""
         self._seen: list[Snapshot] = []
+        self._standing = {
+            layer: Standing(layer.weights[0], run.step) for layer in layers if layer.weights
+        }
 
     def figures(self) -> list[LayerFigures]:
         """Measure everything now; waits for the device. To be called where the training is."""
@@ -91,6 +96,7 @@ class LayerReports:
 
         `related` are the places that belong to the training as a whole.
         """
+        self._publish_unheld(final=final)
         snapshots = [observer.snapshot() for observer in self._assignment.all]
         if final:
             figures = self.figures()
@@ -112,6 +118,19 @@ class LayerReports:
                 changes = books[each.layer].update(found, self._run.step, final=final)
                 for event_class, body in changes:
                     self._run.emit(event_class, body)
+
+    def _publish_unheld(self, *, final: bool) -> None:
+        """Say of which layers no optimizer has stepped on the weights."""
+        taken = {layer for observer in self._assignment.all for layer in observer.layers}
+        for layer in self._layers.keys() - taken - self._assignment.facts.keys():
+            weights, standing = layer.weights, self._standing.get(layer)
+            if not weights or standing is None:
+                continue
+            found = unheld(standing.steps(weights[0], self._run.step))
+            book = self._layers[layer].book
+            changes = book.update([] if found is None else [found], self._run.step, final=final)
+            for event_class, body in changes:
+                self._run.emit(event_class, body)
 
     def _examine(self, figures: LayerFigures) -> list[Finding]:
         if not figures.trainable:

@@ -62,6 +62,8 @@ class TableFigures(NamedTuple):
     """The step at which the gradient of a layer first was not finite; -1 where none is known of."""
     optimizer: OptimizerFacts | None = None
     trainable: bool = True
+    unheld: int = 0
+    """Steps whose gradients reached the table, which has no optimizer and its first values."""
     auto_fix: bool = False
     """Whether the updates of zombie rows are shrunk already."""
     earlier_rank: float | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gradtracer.analyzers.standing import GradientReach
 from gradtracer.analyzers.table_figures import TableFigures, measure
 from gradtracer.analyzers.table_observer import TableObserver
 from gradtracer.analyzers.table_rows import live_rows, rows_of
@@ -36,6 +37,9 @@ class TableReports:
         self._start: StartSample | None = StartSample(weight, run.settings.seed)
         self.start_share: StartShare | None = None
         """What the latest report says of the values that the table began with."""
+        self._reach = GradientReach(run.step)
+        self.stands = 0
+        """Steps whose gradients left the rows in use, as far as sampled, as they began."""
         self.notes: list[tuple[int, int]] = []
         """Look-ups and rows seen at each report, where several ranks count."""
 
@@ -60,6 +64,8 @@ class TableReports:
             staleness = self._staleness.observe(table.look_ups, steps)
             if self._start is not None:
                 self.start_share = self._start.read(self._weight, table.look_ups)
+                still = self._start.stands(self._weight, table.look_ups)
+                self.stands = self._reach.steps(self._weight, self._run.step) if still else 0
         earlier = [rank for step, rank in self._ranks if step <= 0.75 * steps]
         return figures._replace(staleness=staleness, earlier_rank=earlier[-1] if earlier else None)
 
@@ -86,3 +92,4 @@ class TableReports:
         self._staleness.load_state_dict(staleness)
         # The training began in another process, with values that nobody knows now.
         self._start = self.start_share = None
+        self.stands = 0

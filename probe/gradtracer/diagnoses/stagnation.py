@@ -7,6 +7,7 @@ import math
 from scipy import stats
 
 from gradtracer.analyzers.layer_figures import LayerFigures, latter_half, steps_without_gradient
+from gradtracer.analyzers.table_figures import TableFigures
 from gradtracer.diagnoses.finding import Finding, suppress
 from gradtracer.diagnoses.learning_rate import raise_rate
 from gradtracer.settings import Settings
@@ -30,6 +31,38 @@ def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
     if figures.normalises or figures.vanished or figures.model.off or figures.model.silent:
         return None
     return _without_gradient(figures) or _without_movement(figures, settings)
+
+
+def examine_table(figures: TableFigures, settings: Settings) -> Finding | None:
+    """Raise when no optimizer steps on the table although gradients reach it."""
+    del settings
+    return unheld(figures.unheld) if figures.trainable else None
+
+
+def unheld(steps: int) -> Finding | None:
+    """What is said of a weight on which none of so many steps of the training was taken."""
+    p = (1.0 - _MOVING_SHARE) ** steps
+    if steps < _MIN_STEPS:
+        return None
+    return _finding(
+        1.0 - p,
+        f"No optimizer holds this layer's weights: gradients reach them, and {steps:,} steps have "
+        "left them as they were.",
+        "It keeps its first values, and what else is learned has to make do with them.",
+        "Give it to the optimizer: build that from the parameters of the whole model, or add a "
+        "group for this layer. If it is meant to stay, freeze it with requires_grad_(False), "
+        "which also spares its gradient.",
+        Evidence(
+            statistic="steps_moved",
+            value=0.0,
+            threshold=_MOVING_SHARE * steps,
+            comparison="below",
+            n=steps,
+            unit="steps",
+            p_value=p,
+            test="binomial, share of steps that move it",
+        ),
+    )
 
 
 def _without_gradient(figures: LayerFigures) -> Finding | None:

@@ -11,6 +11,7 @@ from gradtracer.diagnoses import (
     non_finite,
     popularity_bias,
     representation_collapse,
+    stagnation,
     zombie_embeddings,
 )
 from gradtracer.diagnoses.finding import Finding
@@ -23,4 +24,5 @@ EMBEDDING: tuple[Callable[[TableFigures, Settings], Finding | None], ...] = (
     representation_collapse.examine,
     embedding_drift.examine,
     non_finite.examine_table,
+    stagnation.examine_table,
 )

@@ -27,7 +27,8 @@ def examine(figures: TowerFigures, settings: Settings) -> Finding | None:
     bursts = rival.pace.n
     lr = "" if figures.lr is None else f" (now {figures.lr:g})"
     gradients = rival.gradient
-    starved = gradients.probability_above(settings.tower_pace_ratio) >= _LEVEL
+    held = figures.optimizer is not None
+    starved = held and gradients.probability_above(settings.tower_pace_ratio) >= _LEVEL
     return Finding(
         type="TOWER_IMBALANCE",
         severity="warning",
@@ -36,20 +37,13 @@ def examine(figures: TowerFigures, settings: Settings) -> Finding | None:
             f"A step moves tower {rival.tower} by {_share(rival.pace.value * figures.pace.value)} "
             f"of its norm and tower {figures.tower} by {_share(figures.pace.value)}: "
             f"{_times(rival.pace.value)} as far, over {bursts} bursts. "
-            f"{_gradients(rival.tower, gradients.value)}"
+            f"{_gradients(rival.tower, gradients.value, held=held)}"
         ),
         implies=(
             f"Tower {rival.tower} learns to match what {figures.tower} happened to be at its "
             "start; the scores rest on one tower alone."
         ),
-        action=(
-            f"Look why so little gradient reaches {figures.tower}: a detached output, a mask, a "
-            "saturated end, a temperature. If it is meant to stay, freeze it."
-            if starved
-            else f"Give {figures.tower} a learning rate{lr} nearer to that of {rival.tower}; where "
-            "its weights are large for their gradients, initialise them smaller. If it is meant "
-            "to stay, freeze it."
-        ),
+        action=_action(figures, lr, held=held, starved=starved),
         expected_effect="Towers that move by shares of their weights within a factor of three.",
         risk="A tower that was pretrained forgets when it moves fast.",
         evidence=[
@@ -82,6 +76,23 @@ def examine(figures: TowerFigures, settings: Settings) -> Finding | None:
     )
 
 
+def _action(figures: TowerFigures, lr: str, *, held: bool, starved: bool) -> str:
+    tower = figures.tower
+    if not held:
+        remedy = f"Give the parameters of {tower} to the optimizer."
+    elif starved:
+        remedy = (
+            f"Look why so little gradient reaches {tower}: a detached output, a mask, a saturated "
+            "end, a temperature."
+        )
+    else:
+        remedy = (
+            f"Give {tower} a learning rate{lr} nearer to that of {figures.fastest.tower}; where "
+            "its weights are large for their gradients, initialise them smaller."
+        )
+    return f"{remedy} If it is meant to stay, freeze it."
+
+
 def _own_rate(figures: TowerFigures, *, starved: bool) -> list[FixOffer]:
     """The least rate that brings the towers within a factor of three, where that is the cause."""
     if starved or figures.optimizer is None or not figures.path:
@@ -99,7 +110,9 @@ def _times(ratio: float) -> str:
     return f"{ratio:,.0f} times" if ratio < 1e9 else "beyond all measure"
 
 
-def _gradients(rival: str, ratio: float) -> str:
+def _gradients(rival: str, ratio: float, *, held: bool) -> str:
+    if not held:
+        return "No optimizer holds its weights."
     if ratio > 1e9:
         return "No gradient reaches it."
     if ratio >= 1:

@@ -72,6 +72,12 @@ class StartSample:
             self._random = rank is not None and rank.interval[1] >= _INDEPENDENT * rank.null
         return self._random
 
+    def stands(self, weight: torch.Tensor, counts: RowCounts) -> bool:
+        """Whether rows of the sample are looked up, and all of these hold their first values."""
+        used = torch.from_numpy(counts[self.rows.cpu().numpy()] > 0).to(self.rows.device)
+        now = weight.detach().index_select(0, self.rows[used]).float()
+        return len(now) > 0 and torch.equal(now, self._start[used])
+
     def read(self, weight: torch.Tensor, counts: RowCounts) -> StartShare | None:
         """Compare with `weight` now; None with fewer than 32 rows in use, or if not finite.
 

@@ -186,6 +186,17 @@ def test_a_tower_that_no_gradient_reaches_is_named_and_why(run: Run):
     assert "a detached output" in diagnosis.action
 
 
+def test_a_tower_that_no_optimizer_holds_is_not_said_to_lack_a_gradient(run: Run):
+    model = model_of()
+    manager = FlowManager(model, run=run)
+    held = [p for name, p in model.named_parameters() if "user" not in name]
+    train(model, [torch.optim.Adam(held, lr=3e-3)], 200)
+    (diagnosis,) = manager.diagnose(manager.figures())["user"]
+    assert "No optimizer holds its weights." in diagnosis.premise
+    assert diagnosis.action.startswith("Give the parameters of user to the optimizer.")
+    assert [offer.fix for offer in diagnosis.fixes] == ["suppress"]
+
+
 @pytest.mark.parametrize("lr", [1e-3, 1e-2])
 @pytest.mark.parametrize("make", [ADAM, torch.optim.SGD, torch.optim.Adagrad])
 def test_towers_that_learn_alike_hear_nothing(run: Run, make, lr: float):
