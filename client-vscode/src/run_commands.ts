@@ -89,7 +89,12 @@ export async function showDefinition(requests: Requests, folder: string, layer: 
 
 /** A document of the server's, shown as the editor shows Markdown. */
 async function openReport(node?: Node): Promise<void> {
-  if (node?.kind !== "layer" && node?.kind !== "diagnosis") {
+  if (node === undefined) {
+    // Its row was drawn anew between the menu and the choice.
+    await window.showInformationMessage("GradTracer: the run has changed meanwhile; choose Open Report again");
+    return;
+  }
+  if (node.kind !== "layer" && node?.kind !== "diagnosis") {
     return;
   }
   const layer = node.kind === "layer" ? node.layer.name : node.diagnosis.layer;

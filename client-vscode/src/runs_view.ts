@@ -14,7 +14,7 @@ import type { DiagnosisSummary, Health, LayerSummary, RunDetail, RunSummary } fr
 
 export interface RunNode {
   readonly kind: "run";
-  readonly run: RunSummary;
+  run: RunSummary;
 }
 export interface LayersNode {
   readonly kind: "layers";
@@ -53,27 +53,34 @@ const STATUS: Readonly<Record<RunSummary["status"], readonly [icon: string, colo
 };
 
 export class RunsTree implements TreeDataProvider<Node> {
-  private readonly changes = new EventEmitter<undefined>();
-  private shown = "";
+  private readonly changes = new EventEmitter<RunNode[] | undefined>();
+  private nodes: readonly RunNode[] = [];
 
   readonly onDidChangeTreeData = this.changes.event;
 
   constructor(private readonly requests: Requests) {}
 
-  /** Show what has changed since, if anything that is shown has. */
+  /** Draw anew what has changed, and no more: a menu that is open over another row stays good. */
   async refresh(): Promise<void> {
     const runs = await this.requests.runs();
-    // What is open below a run changes with its diagnoses; the step alone redraws its own line.
-    const shown = JSON.stringify(runs.map((run) => [run.folder, run.outcome, run.following, run.revision]));
-    if (shown !== this.shown) {
-      this.shown = shown;
+    const same = ({ folder }: RunSummary, at: number): boolean => folder === this.nodes[at]?.run.folder;
+    if (runs.length !== this.nodes.length || !runs.every(same)) {
       this.changes.fire(undefined);
+      return;
+    }
+    const changed = this.nodes.filter((node, at) => shown(node.run) !== shown(runs[at] ?? node.run));
+    this.nodes.forEach((node, at) => {
+      node.run = runs[at] ?? node.run;
+    });
+    if (changed.length > 0) {
+      this.changes.fire(changed);
     }
   }
 
   async getChildren(node?: Node): Promise<Node[]> {
     if (node === undefined) {
-      return (await this.requests.runs()).map((run) => ({ kind: "run", run }));
+      this.nodes = (await this.requests.runs()).map((run) => ({ kind: "run", run }));
+      return [...this.nodes];
     }
     if (node.kind === "layers") {
       const { folder, layers } = node.run;
@@ -111,6 +118,11 @@ export class RunsTree implements TreeDataProvider<Node> {
       }
     }
   }
+}
+
+/** What of a run the tree shows: what is open below it changes with its diagnoses. */
+function shown({ outcome, following, revision }: RunSummary): string {
+  return JSON.stringify([outcome, following, revision]);
 }
 
 /** `movielens_mf.py 02:50:13`, with the day where it is not today. */

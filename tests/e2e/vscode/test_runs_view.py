@@ -83,16 +83,16 @@ def test_runs_are_listed_inspected_compared_and_deleted(
     expect(tree.filter(has_text="interrupted at step")).to_have_count(1)
     bench.picture("ended")
 
-    bench.menu(finding.filter(has_text="item_emb"), "Open Report")
-    expect(bench.page.locator(".tab.active", has_text="Preview item_emb.md")).to_be_visible()
+    preview = bench.page.locator(".tab.active", has_text="Preview item_emb.md")
+    bench.menu(finding.filter(has_text="item_emb"), "Open Report", shows=preview)
     report = bench.preview()
     expect(report.get_by_role("heading", name="item_emb").first).to_be_visible()
     expect(report.locator("body")).to_contain_text("effective rank")
     bench.picture("report")
 
     over = tree.filter(has_text="finished at step")
-    bench.menu(over, "Compare Runs")
-    expect(bench.page.locator(".monaco-diff-editor .line-delete").first).to_be_visible()
+    lines = bench.page.locator(".monaco-diff-editor .line-delete")
+    bench.menu(over, "Compare Runs", shows=lines)
     bench.picture("compared")
     runs = example.parent / ".gradtracer" / "runs"
     assert len(list(runs.iterdir())) == 2

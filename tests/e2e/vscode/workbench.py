@@ -193,8 +193,23 @@ class Workbench:
         """The messages that are shown at the lower right."""
         return self.page.locator(".notifications-toasts .notification-list-item")
 
-    def menu(self, row: Locator, entry: str) -> None:
-        """Choose from the context menu of a row."""
+    def menu(self, row: Locator, entry: str, shows: Locator | None = None) -> None:
+        """Choose from the context menu of a row, again until it `shows` what it is to show.
+
+        A row that is drawn anew under its menu is nothing to choose for: the editor then calls the
+        command for no row.
+        """
+        deadline = time.monotonic() + PATIENCE
+        self._choose(row, entry)
+        while shows is not None:
+            try:
+                shows.first.wait_for(timeout=20_000)
+                return
+            except TimeoutError:
+                assert time.monotonic() < deadline, f"{entry} shows nothing"
+                self._choose(row, entry)
+
+    def _choose(self, row: Locator, entry: str) -> None:
         # The tip of the row that the pointer rests on may lie over this one.
         self.page.mouse.move(640, 4)
         self.page.locator(".workbench-hover").wait_for(state="hidden")
