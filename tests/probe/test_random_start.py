@@ -201,6 +201,22 @@ def test_where_steps_are_too_small_for_any_decay_none_is_proposed() -> None:
     assert found.action.startswith("At a learning rate of 1e-5, 2,000 steps are too few for any")
 
 
+def test_tables_with_sparse_gradients_are_asked_for_no_decay() -> None:
+    adam = ADAM._replace(name="SparseAdam", coupled=False)
+    table = TableStart("item_emb", STILL, adam, sparse=True)
+    seen = figures(optimizer=adam, ended=True)._replace(step=1_000, starts=(table,))
+    found = missing_regularization.examine(seen, Settings())
+    assert found is not None
+    assert [each.fix for each in found.fixes] == ["suppress"]
+    assert "begin with smaller ones: nn.init.normal_(table.weight, std=0.1)" in found.action
+    assert "AdamW" not in found.action
+    # The optimizer that dense tables are told of refuses such gradients.
+    weight = nn.Embedding(4, 2, sparse=True)
+    weight(torch.tensor([1])).sum().backward()
+    with pytest.raises(RuntimeError, match="sparse"):
+        torch.optim.AdamW(weight.parameters(), weight_decay=0.3).step()
+
+
 @pytest.mark.parametrize("back", [0.0, 0.3, 0.9])
 def test_start_share_is_the_squared_cosine_with_the_first_values(back: float) -> None:
     g = torch.Generator().manual_seed(1)

@@ -105,7 +105,8 @@ class TrainingTracker:
                 share, by = each.start_share, each.trained_by
                 if share is not None and by is not None:
                     named = by.sites is sites and _is_at(model, each.name, each.layer)
-                    found.append(TableStart(each.name, share, by.facts, named))
+                    sparse = bool(getattr(each.layer, "sparse", False))
+                    found.append(TableStart(each.name, share, by.facts, named, sparse))
         return found
 
     def _trains_more(self, tables: set[str]) -> bool:

@@ -18,6 +18,8 @@ class TableStart(NamedTuple):
     optimizer: OptimizerFacts
     named_by_path: bool = False
     """Whether the name is its path in the watched model, and the main optimizer trains it."""
+    sparse: bool = False
+    """Whether its gradients are sparse, of which no optimizer takes a weight decay."""
 
 
 class TrainingFigures(NamedTuple):

@@ -28,6 +28,8 @@ from gradtracer_schemas import Evidence, FixOffer
 _LEVEL = 0.01
 _LEFT = 0.05
 """Least share of the squared norm that the first values must still hold to be in the way."""
+_SPARSE = "The gradients are sparse, and no optimizer decays what has such"
+_RANKED = "Rows that are rarely met rank by what was learned of them."
 _TO_A_TWENTIETH = 3.0
 """exp(-3) = .05: what is then left of the first values by the end of the run."""
 
@@ -55,6 +57,7 @@ def _turned(figures: TrainingFigures, settings: Settings) -> Finding | None:
     if len(after) < 2 or after[-1] >= after[0]:
         return None
     decay = decay_over(optimizer, step, 1.0)
+    sparse = optimizer.name == "SparseAdam" or any(each.sparse for each in figures.starts)
     values = validation.values
     return Finding(
         type="MISSING_REGULARIZATION",
@@ -66,14 +69,18 @@ def _turned(figures: TrainingFigures, settings: Settings) -> Finding | None:
             f"on from {after[0]:.4g} to {after[-1]:.4g}. {_decays(optimizer)}"
         ),
         implies="What is learned since then holds for the training examples alone.",
-        action=_action(optimizer, decay, step) + " Or stop at the best step.",
+        action=(
+            f"Stop at the best step. {_SPARSE}."
+            if sparse
+            else f"{_action(optimizer, decay, step)} Or stop at the best step."
+        ),
         expected_effect=(
             f"Weights that remember about the last {step:,.0f} steps, as they did when "
             f"{validation.name} was best: {values[turn.best]:.4g} or better at the end."
         ),
         risk=_RISK,
         evidence=[_turn_evidence(turn, settings, validation.name)],
-        fixes=[*set_decay(optimizer, decay), suppress()],
+        fixes=[*([] if sparse else set_decay(optimizer, decay)), suppress()],
     )
 
 
@@ -185,7 +192,12 @@ def _of_the_start(
         for each in beside
         if each.named_by_path and not acts_within(each.optimizer, steps)
     ]
-    remedy, effect, fixes = _against_the_start(first.optimizer, decay, steps, start, tables)
+    sparse = any(each.sparse for each, _ in found)
+    remedy, effect, fixes = (
+        (f"{_SPARSE}: {_smaller(start)}", _RANKED, list[FixOffer]())
+        if sparse
+        else _against_the_start(first.optimizer, decay, steps, start, tables)
+    )
     return Finding(
         type="MISSING_REGULARIZATION",
         severity="warning",
@@ -204,23 +216,28 @@ def _against_the_start(
     optimizer: OptimizerFacts, decay: float, steps: int, start: float, tables: Sequence[str]
 ) -> tuple[str, str, list[FixOffer]]:
     """What to do, what it brings, and the edits of it; with small steps decay is none of them."""
-    # A tenth leaves a hundredth of their squared norm.
-    smaller = f"begin with smaller ones: nn.init.normal_(table.weight, std={start / 10:.1g})."
     if not acts_within(optimizer._replace(coupled=False, weight_decay=decay), steps):
         return (
             f"At a learning rate of {written(optimizer.base_lr)}, {steps:,} steps are too few for "
-            f"any decay to take the first values back: {smaller} Or raise the learning rate.",
-            "Rows that are rarely met rank by what was learned of them.",
+            f"any decay to take the first values back: {_smaller(start)} Or raise the learning "
+            "rate.",
+            _RANKED,
             [],
         )
     left = left_of(optimizer, decay, steps)
     return (
         f"{_action(optimizer, decay, steps)} It takes the first values back in every row alike. "
-        f"{'Or decay the tables alone, in a parameter group. ' if tables else ''}Or {smaller}",
+        f"{'Or decay the tables alone, in a parameter group. ' if tables else ''}"
+        f"Or {_smaller(start)}",
         f"{100 * left:.2g} % of the first values are left after {steps:,} steps, in rows that are "
         "never met too: rare items rank by what was learned of them.",
         set_decay(optimizer, decay, tables),
     )
+
+
+def _smaller(start: float) -> str:
+    # A tenth leaves a hundredth of their squared norm.
+    return f"begin with smaller ones: nn.init.normal_(table.weight, std={start / 10:.1g})."
 
 
 def _taken_back_evidence(each: TableStart, settings: Settings) -> Evidence:
