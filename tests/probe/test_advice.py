@@ -20,6 +20,7 @@ from gradtracer.learning_curve import POINTS, Told, sense_of_held_out
 from gradtracer.settings import Settings
 from gradtracer.statistics.noise_floor import NoiseFloor
 from gradtracer.statistics.trend import late_trend
+from gradtracer_schemas import RunOutcome
 
 
 def test_a_held_out_loss_that_turns_asks_for_the_decay_that_remembers_as_far(
@@ -37,6 +38,25 @@ def test_a_run_that_ends_in_its_descent_is_told_so_and_a_settled_one_is_not(tmp_
     assert short["UNDERTRAINED"].fixes[0].parameters == {"factor": 2}
     decayed = {"optimizer": "AdamW", "decay": 0.3, "std": 0.1}
     assert trained(tmp_path / "long", epochs=40, **decayed) == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "raised"), [("finished", True), ("interrupted", False), ("failed", False)]
+)
+def test_a_run_that_was_broken_off_is_not_told_that_it_ended_too_soon(
+    tmp_path: Path, outcome: RunOutcome, raised: bool
+) -> None:
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run = gradtracer.watch(model, folder=str(tmp_path), publish=False, report_seconds=1e6)
+    for step in range(60):
+        optimizer.zero_grad()
+        model(torch.ones(1, 2)).square().sum().backward()
+        optimizer.step()
+        run.log(loss=1.0 - step / 100)
+    run.finish(outcome)
+    journal = next(tmp_path.rglob("events.jsonl")).read_text(encoding="utf-8")
+    assert ("UNDERTRAINED" in journal) == raised
 
 
 @pytest.mark.parametrize(("share", "raised"), [(1.01, True), (0.5, False)])

@@ -118,7 +118,9 @@ class TrainingTracker:
 
     def publish(self, *, final: bool = False) -> None:
         """Say what changed among the diagnoses; in the run's own thread."""
-        found = self.findings(self.figures(ended=final))
+        # One that was broken off says nothing of how it would have ended.
+        ended = final and self.run.outcome in (None, "finished")
+        found = self.findings(self.figures(ended=ended))
         related = self._related()
         if self._book is None:
             if not found:

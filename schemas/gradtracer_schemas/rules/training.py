@@ -89,7 +89,8 @@ TRAINING_RULES = (
         matters="The same script, trained longer, gives a better model.",
         remedies="More epochs, with early stopping by a held-out metric.",
         silent_when=(
-            "The run has not ended; neither loss nor metric was told, or fewer than eight values; "
+            "The run has not ended, or was broken off; neither loss nor metric was told, or fewer "
+            "than eight values; "
             "or progress has faded to less than that. The training loss is not asked where a "
             "held-out metric was best before the last quarter."
         ),

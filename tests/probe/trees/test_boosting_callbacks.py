@@ -173,6 +173,25 @@ def test_catboost_metrics_are_live_and_its_trees_read_when_fit_has_returned(
     assert journal.outcome == "finished"
 
 
+@pytest.mark.parametrize("files", [False, True])
+def test_catboost_tells_the_rounds_it_trained_beside_those_it_keeps(
+    journal: Journal, files: bool, tmp_path: Path
+) -> None:
+    noise = RNG.normal(size=600)
+    given = {**CAT, "allow_writing_files": files, "train_dir": str(tmp_path / "info")}
+    model = catboost.CatBoostRegressor(iterations=60, learning_rate=0.5, **given)
+    model.fit(
+        X[:300],
+        noise[:300],
+        eval_set=(X[300:], noise[300:]),
+        callbacks=[gradtracer.catboost_callback()],
+    )
+    journal.wait()
+    assert model.tree_count_ < 60
+    assert journal.figures.values["rounds"] == model.tree_count_
+    assert (journal.progress.step, journal.progress.total_steps) == (60, 60)
+
+
 def test_rounds_stopped_early_are_read_to_the_last(journal: Journal) -> None:
     model = lightgbm.LGBMRegressor(n_estimators=500, n_jobs=1, verbose=-1)
     noise = RNG.normal(size=600)
