@@ -41,6 +41,9 @@ def compress_checkpoint(
     Raises:
         CompressionFailed: it could not be done; the text says why.
     """
+    for what, name in (("a recipe", request.recipe), ("a checkpoint", request.checkpoint)):
+        if not (folder / name).is_file():
+            raise CompressionFailed(f"expected {what}, found no file {name!r}")
     # A module of the user's that watches a model at import is not to begin a run.
     environment = os.environ | {"GRADTRACER_ENABLED": "0"}
     command = [python, "-m", "gradtracer.compression", msgspec.json.encode(request).decode()]

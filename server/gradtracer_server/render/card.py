@@ -137,15 +137,21 @@ def layer_values(state: LayerState) -> dict[str, float]:
     return {**known, **state.observation.values}
 
 
+def rows_named(diagnosis: Diagnosis) -> str:
+    """`Rows 7, 12 and 38 more.`: the first of those that it is about; empty without any."""
+    if diagnosis.rows is None or not diagnosis.rows.sample:
+        return ""
+    sample = diagnosis.rows.sample[:_SAMPLE]
+    rest = diagnosis.rows.count - len(sample)
+    named = ", ".join(str(row) for row in sample)
+    more = f" and {count(rest)} more" if rest > 0 else ""
+    return f"Row{'' if diagnosis.rows.count == 1 else 's'} {named}{more}."
+
+
 def verdict(diagnosis: Diagnosis, *, outdated: bool = False) -> Verdict:
     """Premise and implication, then action, effect and risk, and how sure."""
     rule = RULES.get(diagnosis.type)
-    sentences = [diagnosis.premise, diagnosis.implies]
-    if diagnosis.rows is not None and diagnosis.rows.sample:
-        sample = diagnosis.rows.sample[:_SAMPLE]
-        rest = diagnosis.rows.count - len(sample)
-        named = ", ".join(str(row) for row in sample)
-        sentences.append(f"Rows {named}{f' and {count(rest)} more' if rest > 0 else ''}.")
+    sentences = [diagnosis.premise, diagnosis.implies, rows_named(diagnosis)]
     advice = [
         ("Do", diagnosis.action),
         ("Expect", diagnosis.expected_effect),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gradtracer_server.render.card import (
     outcome_sentence,
     premise_of,
+    rows_named,
     run_outcome,
     sentence,
     shared_action,
@@ -82,11 +83,11 @@ def finding_lines(
     action = shared_action(diagnoses)
     if len(group) == 1:
         sure = paint(_sure(diagnoses[0]), "faint")
-        lines = [f"{heading(group, paint)}: {clean(diagnoses[0].premise)} {sure}"]
+        lines = [f"{heading(group, paint)}: {_measured(diagnoses[0].premise, diagnoses[0])} {sure}"]
     else:
         lines = [f"{heading(group, paint)}: {count(len(group))} layers, as follows"]
         for each in diagnoses[:NAMED]:
-            lines.append(f"    {clean(premise_of(each))} {paint(_sure(each), 'faint')}")
+            lines.append(f"    {_measured(premise_of(each), each)} {paint(_sure(each), 'faint')}")
             if action is None:
                 lines.append(f"        {clean(sentence(each.action))}")
         if (more := len(group) - NAMED) > 0:
@@ -100,6 +101,11 @@ def finding_lines(
             f"    {paint(f'fix {fix.name}', 'fix')}{preferred}: {clean(fix.title)}{reason}"
         )
     return "\n".join(lines)
+
+
+def _measured(premise: str, diagnosis: Diagnosis) -> str:
+    rows = rows_named(diagnosis)
+    return clean(f"{sentence(premise)} {rows}" if rows else premise)
 
 
 def summary(findings: Sequence[Finding], runs: Sequence[Run], known: int | None = None) -> str:

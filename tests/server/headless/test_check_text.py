@@ -16,6 +16,7 @@ from gradtracer_schemas import MAX_FRAME_BYTES, DiagnosisRaisedEvent, ProbeFault
 from .conftest import Command
 
 TEST = "von Neumann ratio, Benjamini-Hochberg"
+ROWS = "Rows 7, 12, 99 and 38 more."
 DEFINITION = statement_of("item_emb")
 
 
@@ -33,7 +34,7 @@ def test_finding_is_one_line_with_its_place_and_its_test(
     assert answer.status == 1
     assert answer.out.splitlines()[:2] == [
         "train.py:10:25: ZOMBIE_EMBEDDINGS item_emb: 41 of 1,000 rows of item_emb move much and "
-        "get nowhere [confidence 0.98, von Neumann ratio, Benjamini-Hochberg]",
+        f"get nowhere. {ROWS} [confidence 0.98, {TEST}]",
         "    look at the examples behind the named rows.",
     ]
     assert "1 finding." in answer.out
@@ -148,7 +149,7 @@ def test_layers_built_on_one_line_share_a_finding(project: RunFactory, command: 
         )
         run.emit(same, cls=DiagnosisRaisedEvent)
     answer = command("check")
-    premise = "41 of 1,000 rows of item_emb move much and get nowhere"
+    premise = f"41 of 1,000 rows of item_emb move much and get nowhere. {ROWS}"
     assert answer.out.splitlines()[:6] == [
         "train.py:10:25: ZOMBIE_EMBEDDINGS tables.0, tables.1, tables.2 and 9 more: "
         "12 layers, as follows",
@@ -177,9 +178,9 @@ def test_layers_on_one_line_keep_their_own_figures_and_actions(
             confidence=number / 20,
         )
     assert command("check").out.splitlines()[1:5] == [
-        f"    effective rank of tables.1 is 1.5 [confidence 0.05, {TEST}]",
+        f"    effective rank of tables.1 is 1.5. {ROWS} [confidence 0.05, {TEST}]",
         "        try embedding_dim=1.",
-        f"    effective rank of tables.12 is 12.5 [confidence 0.60, {TEST}]",
+        f"    effective rank of tables.12 is 12.5. {ROWS} [confidence 0.60, {TEST}]",
         "        try embedding_dim=12.",
     ]
 

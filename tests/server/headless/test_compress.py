@@ -54,10 +54,13 @@ def test_one_layer_of_a_recipe_can_be_applied_alone(folder: Path, command: Comma
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("no.pt", *MODEL), "no.pt"),
+        (("no.pt", *MODEL), "expected a checkpoint, found no file 'no.pt'"),
         (("empty.pt", *MODEL), "expected the weights of a model"),
         (("mf.py", *MODEL), "weights_only=True"),
-        (("model.pt", "--recipe", "no.json", "--model", "mf:build"), "no.json"),
+        (
+            ("model.pt", "--recipe", "no.json", "--model", "mf:build"),
+            "expected a recipe, found no file 'no.json'",
+        ),
         (("model.pt", "--recipe", "r.json", "--model", "mf:other"), "does not fit what mf:other"),
         (("model.pt", "--recipe", "r.json", "--model", "mf:nobody"), "expected module:function"),
         (("model.pt", "--recipe", "r.json", "--model", "build"), "expected module:function"),
