@@ -24,7 +24,6 @@ from gradtracer_server.fixes.origins import bound_to
 from gradtracer_server.fixes.proposal import FixContext
 from gradtracer_server.fixes.watched_model import is_watched, names_parameter, part
 from gradtracer_server.source.edits import TextEdit
-from gradtracer_server.source.index import SourceText
 
 _INDEX = 0
 
@@ -142,7 +141,7 @@ def split(
     Raises `NotApplicable` where it cannot be told that the model is the one that was watched.
     """
     owner = _watched_whole(built, value, [path], context)
-    given, rest = _parted(owner, text_of(owner), path, built.source)
+    given, rest = _parted(owner, text_of(owner), path, built.place(context))
     return _two_groups(built, value, given, rest, setting)
 
 
@@ -154,7 +153,7 @@ def split_several(
     whole = text_of(owner)
     names = ("tables", *(f"tables_{number}" for number in range(2, 100)))
     name = next(each for each in names if not re.search(rf"\b{each}\b", built.source.text))
-    held = ", ".join(f"*{part(owner, path, built.source)}.parameters()" for path in paths)
+    held = ", ".join(f"*{part(owner, path, built.place(context))}.parameters()" for path in paths)
     rest = f"[p for p in {whole}.parameters() if all(p is not q for q in {name})]"
     statement = statement_around(built.call)
     return [
@@ -205,7 +204,7 @@ def split_group(
         raise NotApplicable(
             f"the group on line {group.start_point.row + 1} is not known to hold it"
         )
-    given, rest = _parted(holder[0], text_of(whole), path, source)
+    given, rest = _parted(holder[0], text_of(whole), path, built.place(context))
     key = setting.partition(":")[0].strip("\"' ")
     settings = [
         text_of(pair)
@@ -222,9 +221,9 @@ def split_group(
     ]
 
 
-def _parted(model: Node, whole: str, path: str, source: SourceText) -> tuple[str, str]:
+def _parted(model: Node, whole: str, path: str, place: Place) -> tuple[str, str]:
     """The parameters of a part of a model, and those of `whole` that are not of it."""
-    own = part(model, path, source)
+    own = part(model, path, place)
     if names_parameter(path):
         given, others = f"[{own}]", f"p is not {own}"
     else:

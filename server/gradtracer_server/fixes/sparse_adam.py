@@ -37,7 +37,7 @@ def own_optimizer(
     name = _kept_as(statement, built)
     scope = _scope(name, built)
     model, excluded = _model(built, path, context)
-    weight = part(model, path, built.source)
+    weight = part(model, path, built.place(context))
     _check_others_remain(path, excluded, context)
     sparse = re.sub(r"(\w+)$", r"sparse_\1", name)
     edits = [_without(built, model, weight, excluded)]

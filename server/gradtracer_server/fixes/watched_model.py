@@ -47,7 +47,7 @@ def is_watched(expression: Node, place: Place, context: FixContext, path: str) -
     inner = expression.child_by_field_name("object")
     if inner is None or not text_of(expression).endswith(".module"):
         return False
-    wraps = _unwrapped(inner, place.source) != text_of(inner)
+    wraps = _unwrapped(inner, place) != text_of(inner)
     return wraps and origin(text_of(inner), inner, place) == watched
 
 
@@ -86,16 +86,16 @@ def _builds(expression: Node, context: FixContext, first: str) -> bool:
     return False
 
 
-def part(model: Node, path: str, source: SourceText) -> str:
+def part(model: Node, path: str, place: Place) -> str:
     """How to write what a dotted path of the model leads to: `model.layers[0].weight`."""
-    inner, parts = _unwrapped(model, source), path.split(".")
+    inner, parts = _unwrapped(model, place), path.split(".")
     if all(each.isidentifier() or each.isdecimal() for each in parts):
         return inner + "".join(f"[{p}]" if p.isdecimal() else f".{p}" for p in parts)
     layer = _of_layer(path)
     return f'{inner}.get_submodule("{layer}"){path.removeprefix(layer)}'
 
 
-def _unwrapped(model: Node, source: SourceText) -> str:
+def _unwrapped(model: Node, place: Place) -> str:
     """The model within a wrapper that hides its attributes, where the name is or may be one."""
     text, scope = text_of(model), scope_of(model)
     if text == "self" or text.endswith(".module"):
@@ -104,17 +104,23 @@ def _unwrapped(model: Node, source: SourceText) -> str:
         scope = scope_of(scope)
     bound = [] if scope is None else names.bindings(scope, text)
     before = [each for each in bound if each is None or each.start_byte < model.start_byte]
-    wrapping = [each for each in before if each is not None and _wraps(each, source)]
+    wrapping = [each for each in before if each is not None and _wraps(each, place.source)]
     maybe = f'getattr({text}, "module", {text})'
     if not wrapping:
         # A parameter, or an attribute that another method sets.
-        elsewhere = not before and any(each in source.text for each in _WRAPPERS)
-        return maybe if elsewhere else text
+        return maybe if not before and _may_be_wrapped(place) else text
     block = ancestor(wrapping[-1], "block", "module")
     always = block is not None and block.start_byte <= model.start_byte < block.end_byte
     if always and wrapping[-1] == before[-1]:
         return f"{text}.module"
     return maybe
+
+
+def _may_be_wrapped(place: Place) -> bool:
+    """Whether this file, or one whose calls led here, names a wrapper."""
+    callers = place.frames(SourceSite(frames=list(place.callers)))
+    texts = [place.source.text, *(source.text for _, source, _ in callers)]
+    return any(each in text for each in _WRAPPERS for text in texts)
 
 
 def _wraps(value: Node, source: SourceText) -> bool:

@@ -155,6 +155,20 @@ main(net)
 """
 
 
+TRAIN_ALONE = """\
+def main(model):
+    optimizer = {statement}
+    run = gradtracer.watch(model, optimizer=optimizer)
+"""
+CALLS = """\
+{imported}
+from a import main
+
+net = {wrapped}
+main(net)
+"""
+
+
 @pytest.mark.parametrize(
     ("before", "model", "watched", "reached"),
     [
@@ -184,6 +198,38 @@ def test_what_may_be_a_wrapper_is_asked_for_its_module(
     [made] = bench.make(fix).values()
     assert f'{{"params": {reached}.item_emb.parameters(), "weight_decay": 0.2}},' in made
     assert f"[p for p in {model}.parameters() if" in made
+
+
+@pytest.mark.parametrize(
+    ("imported", "wrapped", "reached"),
+    [
+        (
+            "from torch.nn.parallel import DistributedDataParallel as DDP",
+            "DDP(Net())",
+            'getattr(model, "module", model)',
+        ),
+        ("import torch", "torch.compile(Net())", "model"),
+    ],
+)
+def test_a_wrapper_in_the_file_that_calls_is_seen(
+    bench: Bench, imported: str, wrapped: str, reached: str
+) -> None:
+    built = "torch.optim.Adam(model.parameters())"
+    trains = bench.write("a.py", TRAIN_ALONE.format(statement=built))
+    calls = bench.write("b.py", CALLS.format(imported=imported, wrapped=wrapped))
+    optimizer, caller = bench.frame(trains, built, "main"), bench.frame(calls, "main(net)")
+    call = "gradtracer.watch(model, optimizer=optimizer)"
+    fix = bench.one(
+        "decay-tables",
+        site=[optimizer, caller],
+        watch=[bench.frame(trains, call, "main"), caller],
+        related={"optimizer": [optimizer, caller]},
+        weight_decay=0.2,
+        measured_decay=0.0,
+        tables=["item_emb"],
+    )
+    [made] = bench.make(fix).values()
+    assert f'{{"params": {reached}.item_emb.parameters(), "weight_decay": 0.2}},' in made
 
 
 def test_a_wrapper_of_the_user_s_own_is_not_taken_off(bench: Bench) -> None:
