@@ -26,7 +26,7 @@ LAYER_RULES = (
         silent_when=(
             "Fewer than 256 tracked steps; a training that has learned and reached its noise "
             "floor; one layer without signal in a model that has some; noise labels on a model "
-            "that first learns their mean."
+            "that first learns their mean, or that is of embedding tables alone."
         ),
         source=(
             "McCandlish et al., An empirical model of large-batch training (2018), sec. 2.2; "
