@@ -34,6 +34,7 @@ export type DiagnosisType =
   | "MISSING_REGULARIZATION"
   | "UNDERTRAINED"
   | "NON_FINITE"
+  | "STALE_GRADIENTS"
   | "SHARD_IMBALANCE"
   | "COMPRESSIBLE";
 

@@ -29,6 +29,7 @@ DiagnosisType = Literal[
     "MISSING_REGULARIZATION",
     "UNDERTRAINED",
     "NON_FINITE",
+    "STALE_GRADIENTS",
     "SHARD_IMBALANCE",
     "COMPRESSIBLE",
 ]

@@ -61,6 +61,7 @@ for batch in loader:
     optimizer.step()
 """
 OFFERS: dict[str, dict[str, Any]] = {
+    "clear-gradients": {},
     "apply-recipe": {"path": "gradtracer_recipe.json"},
     "clip-gradients": {"max_norm": 1.0},
     "enable-auto-fix": {},

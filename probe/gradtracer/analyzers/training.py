@@ -81,6 +81,7 @@ class TrainingTracker:
             validation=self._validation(),
             starts=tuple(starts),
             trains_more=self._trains_more({each.layer for each in starts}),
+            kept=self._looks.kept_gradients(),
             floor=self._looks.read() if loss is not None else None,
         )
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gradtracer.analyzers.optimizer_facts import OptimizerFacts
 from gradtracer.learning_curve import Curve, NotNumbers
+from gradtracer.statistics.kept_gradients import KeptGradients
 from gradtracer.statistics.noise_floor import NoiseFloor
 from gradtracer.statistics.start_share import StartShare
 
@@ -45,6 +46,8 @@ class TrainingFigures(NamedTuple):
     """The tables that began at random and are trained."""
     trains_more: bool = False
     """Whether layers are trained, too, that are not among them."""
+    kept: KeptGradients | None = None
+    """Whether gradients of earlier steps are still there at the next."""
     floor: NoiseFloor | None = None
     """What the wandering of the weights costs, over the later half of the run."""
 

@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
 
 from gradtracer.analyzers.optimizer_facts import held_by, told_by_scaler
+from gradtracer.ranks import place_among_ranks
+from gradtracer.statistics.kept_gradients import GradientWrites, KeptGradients, alike
 from gradtracer.statistics.noise_floor import NoiseFloor, noise_floor
 
 _log = logging.getLogger("gradtracer")
@@ -96,8 +99,16 @@ class WeightLooks:
 
         By the optimizer that holds most of the weights.
         """
-        known = max(list(self._all), key=lambda each: each.size, default=None)
+        known = self._largest()
         return known.read() if known is not None else None
+
+    def kept_gradients(self) -> KeptGradients | None:
+        """Whether that optimizer's gradients are cleared; None where nobody can tell."""
+        known = self._largest()
+        return known.kept_gradients() if known is not None else None
+
+    def _largest(self) -> _OneOptimizer | None:
+        return max(list(self._all), key=lambda each: each.size, default=None)
 
 
 class _OneOptimizer:
@@ -115,6 +126,8 @@ class _OneOptimizer:
         self._scale = np.concatenate(scale) if scale else np.empty(0)
         self._steps = 0
         self._every = _EVERY
+        # Replicas exchange gradients through buffers that have writes of their own.
+        self._writes = GradientWrites() if place_among_ranks().world_size == 1 else None
         self._looks: tuple[_Look, ...] = ()
         """Replaced, never changed: another thread may read them."""
 
@@ -124,6 +137,7 @@ class _OneOptimizer:
             return
         weights: list[torch.Tensor] = []
         gradients: list[torch.Tensor] = []
+        written: list[torch.Tensor | None] = []
         with torch.no_grad():
             for part in self._parts:
                 weight = part.weight()
@@ -132,21 +146,37 @@ class _OneOptimizer:
                     return
                 weights.append(weight.detach().take(part.places).float())
                 gradients.append(_gradient_at(weight, part.places))
+                written.append(weight.grad)
             gradient = torch.cat(gradients)
             scaled = told_by_scaler(optimizer, "grad_scale")
             gradient = gradient if scaled is None else gradient / scaled
+        if self._writes is not None:
+            self._writes.look(written, self._steps)
         looks = (*self._looks, _Look(self._steps, torch.cat(weights), gradient))
         if len(looks) > _MOST:
             looks, self._every = looks[1::2], 2 * self._every
         self._looks = looks
 
     def read(self) -> NoiseFloor | None:
-        looks = [look for look in self._looks if 2 * look.step >= self._steps]
+        looks = self._later_looks()
         if not looks:
             return None
         weights = torch.stack([look.weights for look in looks]).double().cpu().numpy()
-        gradients = torch.stack([look.gradients for look in looks]).double().cpu().numpy()
-        return noise_floor(weights, gradients, self._scale)
+        return noise_floor(weights, _gradients_of(looks), self._scale)
+
+    def kept_gradients(self) -> KeptGradients | None:
+        looks, writes = self._later_looks(), self._writes
+        if writes is None or not looks:
+            return None
+        return KeptGradients(writes.kept, writes.of, alike(_gradients_of(looks)))
+
+    def _later_looks(self) -> list[_Look]:
+        return [look for look in self._looks if 2 * look.step >= self._steps]
+
+
+def _gradients_of(looks: Sequence[_Look]) -> NDArray[np.float64]:
+    """`[L, C]`; waits for the device."""
+    return torch.stack([look.gradients for look in looks]).double().cpu().numpy()
 
 
 def _can_be_looked_at(weight: torch.Tensor) -> bool:

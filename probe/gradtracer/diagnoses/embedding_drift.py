@@ -32,7 +32,9 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             "at every step. If rows still drift: "
         )
         fixes.insert(0, reduce_decay(optimizer, preferred=True))
-    if optimizer is not None and optimizer.name in _SPARSE:
+    held_by = "Weight decay and momentum" if decays else "Momentum"
+    by_gradients = optimizer is not None and not decays and optimizer.momentum == 0
+    if optimizer is not None and optimizer.name in _SPARSE and not by_gradients:
         fixes.insert(
             len(fixes) - 1,
             FixOffer(fix="sparse-gradients", parameters={"optimizer": optimizer.name}),
@@ -46,16 +48,24 @@ def examine(figures: TableFigures, settings: Settings) -> Finding | None:
             "not touch."
         ),
         implies=(
-            f"{'Weight decay and momentum' if decays else 'Momentum'} of a dense optimizer move "
-            "rows at every step, long after their last example."
+            "Its optimizer has neither momentum nor weight decay: these rows have gradients, of "
+            "earlier steps, which nobody clears, or of something that reads the whole table."
+            if by_gradients
+            else f"{held_by} of a dense optimizer move rows at every step, long after their last "
+            "example."
         ),
-        action=remedy
+        action="Call optimizer.zero_grad() once for each step; or look what reads the whole table, "
+        "such as a penalty on its weights."
+        if by_gradients
+        else remedy
         + (
             "Give the table sparse=True and an optimizer of its own, torch.optim.SparseAdam, "
             "beside the one for the rest of the model; or lower its momentum."
         ),
         expected_effect="Rare rows stay where their examples put them; a step costs less.",
-        risk=(
+        risk="The learning rate may have been chosen for these gradients: look for it anew."
+        if by_gradients
+        else (
             "SparseAdam has no weight decay, and the effective learning rate of rare rows rises. "
             "On MovieLens-100K it helped against a strong coupled decay, and cost 9 % of the test "
             "NDCG@10 where the decay was small."

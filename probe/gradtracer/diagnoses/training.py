@@ -9,6 +9,7 @@ from gradtracer.diagnoses import (
     learning_rate_too_high,
     missing_regularization,
     non_finite,
+    stale_gradients,
     undertrained,
 )
 from gradtracer.diagnoses.finding import Finding
@@ -16,6 +17,7 @@ from gradtracer.settings import Settings
 
 TRAINING: tuple[Callable[[TrainingFigures, Settings], Finding | None], ...] = (
     non_finite.examine_loss,
+    stale_gradients.examine,
     learning_rate_too_high.examine,
     missing_regularization.examine,
     undertrained.examine,

@@ -99,6 +99,25 @@ TRAINING_RULES = (
         ),
     ),
     Rule(
+        type="STALE_GRADIENTS",
+        title="Gradients that nobody clears",
+        looks_for=(
+            "Steps before which nothing was written into the gradients but one addition, as "
+            "PyTorch counts the writes into a tensor, and gradients that hardly differ from those "
+            "of some steps before. Looked at every eighth step or more rarely."
+        ),
+        matters=(
+            "`backward()` adds to the gradients that are there. Without `zero_grad()` a step "
+            "follows the sum of all gradients of the run."
+        ),
+        remedies="`optimizer.zero_grad()` once for each step.",
+        silent_when=(
+            "Something else writes into the gradients at each step: clipping, a GradScaler, "
+            "several backward passes a step, other ranks. Fewer than 64 steps looked at."
+        ),
+        source="Tensor versions: PyTorch, Extending autograd, In-place correctness checks.",
+    ),
+    Rule(
         type="NON_FINITE",
         title="Gradients that are not finite",
         looks_for=(

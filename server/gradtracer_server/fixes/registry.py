@@ -10,6 +10,7 @@ from gradtracer_schemas import FixOffer
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes import (
     apply_recipe,
+    clear_gradients,
     clip_gradients,
     constrain_monotone,
     decay_tables,
@@ -47,6 +48,7 @@ _SETTING: tuple[LocatingFix, ...] = cast(
     "tuple[LocatingFix, ...]",
     (
         apply_recipe,
+        clear_gradients,
         clip_gradients,
         constrain_monotone,
         decay_tables,

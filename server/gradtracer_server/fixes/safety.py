@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SAFE = frozenset(
     {
+        "clear-gradients",
         "clip-gradients",
         "decay-tables",
         "edit-booster-parameter",

@@ -64,7 +64,7 @@ def test_the_sparse_form_is_offered_under_an_optimizer_that_has_one(
     make_figures: MakeFigures,
 ) -> None:
     def offers(name: str, decay: float, *, coupled: bool = True) -> list[tuple[str, bool]]:
-        facts = OptimizerFacts(name, 0.01, decay, coupled=coupled, base_lr=0.01)
+        facts = OptimizerFacts(name, 0.01, decay, coupled=coupled, base_lr=0.01, momentum=0.9)
         finding = examine(make_figures(drift=drift(0.9, 200), optimizer=facts), Settings())
         assert finding is not None
         return [(offer.fix, offer.preferred) for offer in finding.fixes]
@@ -78,3 +78,14 @@ def test_the_sparse_form_is_offered_under_an_optimizer_that_has_one(
     # What MISSING_REGULARIZATION has set is not taken back.
     assert offers("AdamW", 0.1, coupled=False) == [("sparse-gradients", False), ("suppress", False)]
     assert offers("RMSprop", 0.0) == [("suppress", False)]
+
+
+def test_without_momentum_and_decay_gradients_are_what_moves_rows(
+    make_figures: MakeFigures,
+) -> None:
+    facts = OptimizerFacts("Adagrad", 0.01, 0.0, coupled=True, adaptive=True)
+    finding = examine(make_figures(drift=drift(0.9, 200), optimizer=facts), Settings())
+    assert finding is not None
+    assert "zero_grad()" in finding.action
+    assert "omentum of a dense optimizer" not in finding.implies
+    assert [offer.fix for offer in finding.fixes] == ["suppress"]
