@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import catboost
@@ -10,8 +11,10 @@ import lightgbm
 import numpy as np
 import pytest
 import xgboost
+from boosting_journal import Journal
 
 from gradtracer.analyzers.trees import TreeDynamicsTracker
+from gradtracer.run import open_run
 
 LIBRARIES = ("xgboost", "lightgbm", "catboost")
 
@@ -181,3 +184,15 @@ def margin() -> Callable[..., np.ndarray]:
         return total
 
     return margin
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    monkeypatch.setenv("GRADTRACER_FOLDER", str(tmp_path))
+    monkeypatch.setenv("GRADTRACER_PUBLISH", "false")
+    monkeypatch.setenv("GRADTRACER_REPORT_SECONDS", "0.05")
+    if (run := open_run()) is not None:
+        run.finish()
+    yield Journal(tmp_path)
+    if (run := open_run()) is not None:
+        run.finish()

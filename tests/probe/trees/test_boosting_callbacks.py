@@ -6,9 +6,8 @@ import copy
 import logging
 import pickle
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from boosting_journal import Journal
 
 import gradtracer
 from gradtracer import MissingLibrary, NothingToWatch, SettingsError
 from gradtracer.analyzers.booster import BoosterTracker
-from gradtracer.run import open_run
 from gradtracer_schemas import (
     DiagnosisRaisedEvent,
-    Envelope,
-    LayerWatched,
-    LayerWatchedEvent,
-    Observation,
     ObservationEvent,
-    ProbeFaultEvent,
-    Progress,
-    ProgressEvent,
     RunEndedEvent,
-    decode_event,
 )
-from patience import PATIENCE
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 5))
@@ -46,66 +36,6 @@ CLASSES = np.digitize(Y, [-0.7, 0.7])
 XGB = {"max_depth": 3, "nthread": 1}
 LGB = {"verbose": -1, "num_threads": 1, "num_leaves": 7}
 CAT = {"depth": 3, "verbose": 0, "thread_count": 1, "allow_writing_files": False}
-
-
-class Journal:
-    """What the only run in a folder has written, once it has ended."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def runs(self) -> list[list[Envelope]]:
-        files = sorted(self.folder.glob(".gradtracer/runs/*/events.jsonl"))
-        return [[decode_event(line) for line in file.read_bytes().splitlines()] for file in files]
-
-    @property
-    def events(self) -> list[Envelope]:
-        (events,) = self.runs
-        assert not [event for event in events if isinstance(event, ProbeFaultEvent)]
-        return events
-
-    @property
-    def watched(self) -> LayerWatched:
-        (found,) = [each.body for each in self.events if isinstance(each, LayerWatchedEvent)]
-        return found
-
-    @property
-    def figures(self) -> Observation:
-        return [each.body for each in self.events if isinstance(each, ObservationEvent)][-1]
-
-    @property
-    def progress(self) -> Progress:
-        return [each.body for each in self.events if isinstance(each, ProgressEvent)][-1]
-
-    @property
-    def raised(self) -> set[str]:
-        return {each.body.type for each in self.events if isinstance(each, DiagnosisRaisedEvent)}
-
-    @property
-    def outcome(self) -> str:
-        (ended,) = [each.body for each in self.events if isinstance(each, RunEndedEvent)]
-        return ended.outcome
-
-    def wait(self) -> Journal:
-        """For a library that does not say when it ends."""
-        deadline = time.monotonic() + PATIENCE
-        while not any(isinstance(event, RunEndedEvent) for run in self.runs for event in run):
-            assert time.monotonic() < deadline, "the run has not ended after 30 s"
-            time.sleep(0.02)
-        return self
-
-
-@pytest.fixture
-def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
-    monkeypatch.setenv("GRADTRACER_FOLDER", str(tmp_path))
-    monkeypatch.setenv("GRADTRACER_PUBLISH", "false")
-    monkeypatch.setenv("GRADTRACER_REPORT_SECONDS", "0.05")
-    if (run := open_run()) is not None:
-        run.finish()
-    yield Journal(tmp_path)
-    if (run := open_run()) is not None:
-        run.finish()
 
 
 def line_of_call(text: str) -> int:
