@@ -104,7 +104,7 @@ class BoosterTracker:
             return
         self._ended_reports = 0
         if self._owns_steps:
-            # CatBoost keeps the rounds up to the best one, and has trained more.
+            # LightGBM and CatBoost keep the rounds up to the best one, and have trained more.
             self.run.step = max(self.run.step, rounds)
         self.show_metrics()
         if snapshot is None:
