@@ -61,7 +61,7 @@ class Termination:
             self._pipe = None
 
     def forget(self) -> None:
-        """This is a forked child: no watcher lives here, and the pipe is its parent's."""
+        """In a forked child: no watcher lives here, and the pipe is its parent's."""
         if self._pipe is not None:
             os.close(self._pipe[0])
         self.cease()
