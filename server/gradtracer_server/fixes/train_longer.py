@@ -1,24 +1,36 @@
-"""Train more epochs: the number that the loop around the training's step counts to."""
+"""Train more epochs: the number that the loop around the training's step counts to.
+
+Where a library has the loop, what that was told.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tree_sitter import Node
 
 from gradtracer_schemas import SourceSite
 from gradtracer_server.exceptions import NotApplicable
 from gradtracer_server.fixes.calls import arguments, callee_name, calls_in, text_of
-from gradtracer_server.fixes.literals import Literal, Place, follow, integer
+from gradtracer_server.fixes.library_settings import library_settings
+from gradtracer_server.fixes.literals import Literal, Place, follow, integer, number
 from gradtracer_server.fixes.proposal import FixContext, Plan
-from gradtracer_server.fixes.training_step import training_step
+from gradtracer_server.fixes.training_step import TakenByLibrary, training_step
 from gradtracer_server.source.edits import TextEdit
+from gradtracer_server.source.index import SourceText
 
 NAME = "train-longer"
 TITLE = "Train more epochs"
 
 _SCOPES = ("function_definition", "lambda", "module")
 _RANGES = ("range", "trange")
+_SETTINGS = {
+    "Trainer": "max_epochs",
+    "TrainingArguments": "num_train_epochs",
+    "Seq2SeqTrainingArguments": "num_train_epochs",
+}
+"""What a library's loop is told the epochs by."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +44,9 @@ class _Loop:
 def plan(context: FixContext) -> Plan:
     """Multiply the number of the outermost loop that leads to the step."""
     factor = _offered(context)
-    literal = _epochs(context)
+    literal, loop = _epochs(context)
     wanted = str(round(literal.value * factor))
-    via = literal.via or "the loop"
+    via = literal.via or loop
     title = (
         f"Train to {wanted} instead of {text_of(literal.node)}: {via} on line "
         f"{literal.node.start_point.row + 1}"
@@ -52,8 +64,12 @@ def locate(context: FixContext) -> None:
     _epochs(context)
 
 
-def _epochs(context: FixContext) -> Literal:
-    step = training_step(context)
+def _epochs(context: FixContext) -> tuple[Literal, str]:
+    """The number, and what it stands in."""
+    try:
+        step = training_step(context)
+    except TakenByLibrary as taken:
+        return _told_library(taken, context)
     loops = _loops(step.call, step.place(context))
     callers = step.callers
     while callers:
@@ -66,14 +82,34 @@ def _epochs(context: FixContext) -> Literal:
     reasons: list[str] = []
     for loop in reversed(loops):
         try:
-            return follow(
-                loop.count, replace(loop.place, number=integer, wanted="the number of epochs")
-            )
+            place = replace(loop.place, number=integer, wanted="the number of epochs")
+            return follow(loop.count, place), "the loop"
         except NotApplicable as reason:
             reasons.append(str(reason))
     raise NotApplicable(
         reasons[0] if reasons else "no loop over a number of epochs stands around the step"
     )
+
+
+def _told_library(taken: TakenByLibrary, context: FixContext) -> tuple[Literal, str]:
+    settings = library_settings(taken)
+    where = f"the call of {settings.name} on line {settings.line}"
+    keyword = _SETTINGS.get(settings.name)
+    if keyword is None:
+        raise NotApplicable(f"{taken}; tell it to train longer there")
+    steps = settings.passed.value(None, "max_steps")
+    # It counts before the epochs in both libraries, and -1 is a word for none.
+    if steps is not None and text_of(steps) not in ("-1", "None"):
+        place = _place(settings.path, settings.source, "max_steps", context)
+        return follow(steps, place), "max_steps"
+    value = settings.passed.value(None, keyword)
+    if value is None:
+        raise NotApplicable(f"{where} sets no {keyword}; set it there")
+    return follow(value, _place(settings.path, settings.source, keyword, context)), keyword
+
+
+def _place(path: Path, source: SourceText, keyword: str, context: FixContext) -> Place:
+    return Place(path, source, (), context.frames, number=number, wanted=keyword)
 
 
 def _loops(node: Node, place: Place) -> list[_Loop]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from fix_bench import Bench
 
@@ -92,3 +93,49 @@ def test_an_offer_without_a_factor_is_refused(bench: Bench, factor: object) -> N
     _, fix = fix_of(bench, "for epoch in range(20):", factor)
     assert fix.disabled_reason is not None
     assert "expected a factor above 1" in fix.disabled_reason
+
+
+LIBRARY = """\
+from transformers import Trainer, TrainingArguments
+args = {built}
+trainer = Trainer(model, args)
+trainer.train()
+"""
+
+
+def _in_library(bench: Bench, text: str, call: str) -> ProposedFix:
+    path = bench.write("a.py", text)
+    outer = bench.frame(path, call)
+    inner = msgspec.structs.replace(outer, file="/usr/lib/trainer.py")
+    return bench.one("train-longer", related={"step": [inner, outer]}, factor=2)
+
+
+@pytest.mark.parametrize(
+    ("built", "before", "after", "said"),
+    [
+        ("pl.Trainer(max_epochs=5)", "=5", "=10", "max_epochs"),
+        ("pl.Trainer(max_epochs=5, max_steps=-1)", "=5", "=10", "max_epochs"),
+        ("pl.Trainer(max_epochs=5, max_steps=700)", "=700", "=1400", "max_steps"),
+    ],
+)
+def test_lightning_is_told_where_its_trainer_is_built(
+    bench: Bench, built: str, before: str, after: str, said: str
+) -> None:
+    text = f"trainer = {built}\ntrainer.fit(model)\n"
+    fix = _in_library(bench, text, "trainer.fit(model)")
+    assert bench.make(fix) == {"a.py": text.replace(before, after)}
+    assert fix.title.endswith(f": {said} on line 1")
+
+
+@pytest.mark.parametrize("epochs", ["3", "3.0"])
+def test_transformers_is_told_where_its_arguments_are_built(bench: Bench, epochs: str) -> None:
+    text = LIBRARY.format(built=f"TrainingArguments('out', num_train_epochs={epochs})")
+    fix = _in_library(bench, text, "trainer.train()")
+    assert bench.make(fix) == {"a.py": text.replace(f"={epochs}", "=6")}
+
+
+def test_a_library_that_was_told_nothing_is_named_with_its_setting(bench: Bench) -> None:
+    text = LIBRARY.format(built="TrainingArguments('out')")
+    fix = _in_library(bench, text, "trainer.train()")
+    assert fix.disabled_reason is not None
+    assert "sets no num_train_epochs" in fix.disabled_reason
