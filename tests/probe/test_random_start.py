@@ -109,7 +109,9 @@ def test_smaller_first_values_are_a_tenth_of_those_that_there_were(
     seen = figures(optimizer=ADAM, ended=True)._replace(step=1_000, starts=(table,))
     found = missing_regularization.examine(seen, Settings())
     assert found is not None
-    assert f"nn.init.normal_(table.weight, {advised})." in found.action
+    # What reads such a table rescales it: smaller first values did more than decay.
+    words = f"First try to begin with smaller ones: nn.init.normal_(table.weight, {advised}). Or"
+    assert found.action.startswith(words)
 
 
 class Normalised(Scores):

@@ -155,6 +155,7 @@ def _still_its_start(figures: TrainingFigures, settings: Settings) -> Finding | 
             "the one from the other."
         ),
         evidence=[_left_evidence(each, settings) for each in tables],
+        smaller_first=True,
     )
 
 
@@ -181,7 +182,9 @@ def _of_the_start(
     premise: str,
     implies: str,
     evidence: list[Evidence],
+    smaller_first: bool = False,
 ) -> Finding:
+    """`smaller_first`: what reads the tables rescales them, so that decay is the slower way."""
     first, confidence = found[0]
     steps = figures.horizon or figures.step
     decay = decay_over(first.optimizer, steps, _TO_A_TWENTIETH)
@@ -196,7 +199,7 @@ def _of_the_start(
     remedy, effect, fixes = (
         (f"{_SPARSE}: {_smaller(start)}", _RANKED, list[FixOffer]())
         if sparse
-        else _against_the_start(first.optimizer, decay, steps, start, tables)
+        else _against_the_start(first.optimizer, decay, steps, start, tables, smaller_first)
     )
     return Finding(
         type="MISSING_REGULARIZATION",
@@ -213,7 +216,12 @@ def _of_the_start(
 
 
 def _against_the_start(
-    optimizer: OptimizerFacts, decay: float, steps: int, start: float, tables: Sequence[str]
+    optimizer: OptimizerFacts,
+    decay: float,
+    steps: int,
+    start: float,
+    tables: Sequence[str],
+    smaller_first: bool,
 ) -> tuple[str, str, list[FixOffer]]:
     """What to do, what it brings, and the edits of it; with small steps decay is none of them."""
     if not acts_within(optimizer._replace(coupled=False, weight_decay=decay), steps):
@@ -225,10 +233,15 @@ def _against_the_start(
             [],
         )
     left = left_of(optimizer, decay, steps)
+    decayed = (
+        f"{_action(optimizer, decay, steps)} It takes the first values back in every row alike."
+        f"{' Or decay the tables alone, in a parameter group.' if tables else ''}"
+    )
+    smaller = _smaller(start)
     return (
-        f"{_action(optimizer, decay, steps)} It takes the first values back in every row alike. "
-        f"{'Or decay the tables alone, in a parameter group. ' if tables else ''}"
-        f"Or {_smaller(start)}",
+        f"First try to {smaller} Or let decay do it. {decayed}"
+        if smaller_first
+        else f"{decayed} Or {smaller}",
         f"{100 * left:.2g} % of the first values are left after {steps:,} steps, in rows that are "
         "never met too: rare items rank by what was learned of them.",
         set_decay(optimizer, decay, tables),
