@@ -123,12 +123,30 @@ _HOMES = {
     "watch": ("gradtracer.entrance", "watch"),
 }
 
+_COMPRESSION = "see gradtracer.RecipeGenerator(run, evaluate=...) and gradtracer.compress"
+_REPLACED = {
+    "BoostingTracker": "pass e.g. callbacks=[gradtracer.xgboost_callback()] to the training",
+    "SklearnTracker": "call gradtracer.watch(estimator) before its fit",
+    "TreeTracker": "use gradtracer.TreeDynamicsTracker(model)",
+    "HistoryTracker": "`gradtracer runs` lists earlier runs, `gradtracer runs compare` two of them",
+    "CompressionTracker": _COMPRESSION,
+    "QuantizationAdvisor": _COMPRESSION,
+    "DistillationTracker": "see gradtracer.compression.finish(scores=...)",
+    "SaliencyAnalyzer": "use EmbeddingTracker.saliency()",
+    "PEFTTracker": "gradtracer.watch(model) observes adapters as any other layer",
+    "plot_embedding_diagnostics": "see gradtracer.plots",
+}
+"""Names of the original 0.9.0 that are gone, and what stands in for them."""
+
 _install_call_sites()
 _install_training_sites()
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
+    if home is None and name in _REPLACED:
+        # An AttributeError's words are lost where the name is imported.
+        raise ImportError(f"gradtracer has no {name} since 1.0: {_REPLACED[name]}")
     if home is None:
         raise AttributeError(f"module 'gradtracer' has no attribute {name!r}")
     value = getattr(importlib.import_module(home[0]), home[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import re
 from types import ModuleType
@@ -94,3 +95,15 @@ def test_the_drawn_exception_tree_is_the_real_one(package: str) -> None:
 def test_the_tree_is_read_as_it_is_drawn() -> None:
     text = "Errors.\n\nAll\n├── Bad    why\n│   └── Cut    why\n└── Dim    why\n"
     assert drawn_tree(text) == {"All": None, "Bad": "All", "Cut": "Bad", "Dim": "All"}
+
+
+def test_a_name_of_the_original_that_is_gone_says_what_stands_in_for_it() -> None:
+    with pytest.raises(ImportError, match=r"no BoostingTracker since 1.0: .*xgboost_callback"):
+        importlib.import_module("gradtracer").BoostingTracker  # noqa: B018
+    gradtracer = importlib.import_module("gradtracer")
+    replaced: dict[str, str] = vars(gradtracer)["_REPLACED"]
+    assert not set(replaced) & set(gradtracer.__all__)
+    for words in replaced.values():
+        for name in re.findall(r"gradtracer\.(\w+)(?=[(.,]|$| )", words):
+            assert hasattr(gradtracer, name) or importlib.util.find_spec(f"gradtracer.{name}")
+    assert not hasattr(gradtracer, "never_was")
