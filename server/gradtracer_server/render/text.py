@@ -205,11 +205,23 @@ def run_script(run: Run) -> str:
     return script.as_posix()
 
 
+def _told_no_loss(run: Run) -> bool:
+    """Whether a training that is over, and not of trees, was silent about how it went."""
+    told = run.progress
+    over = run.status == "finished" and run.unit == "step"
+    return over and told is not None and told.loss is None and not told.metrics
+
+
 def _troubles(run: Run) -> list[str]:
     troubles: list[str] = []
     if not run.layers:
         yet = " yet" if run.status == "live" else ""
         troubles.append(f"Run {clean(run.id, 80)} watched no layer{yet}: nothing could be found.")
+    elif _told_no_loss(run):
+        troubles.append(
+            "No loss was told, so that the learning rate and the length of the training were not "
+            "judged: call run.log(loss=loss) at each step."
+        )
     if run.problems:
         many = run.problems > 1
         troubles.append(

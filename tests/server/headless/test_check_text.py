@@ -11,7 +11,13 @@ import msgspec
 import pytest
 from run_factory import RunFactory, of_protocol_2, statement_of
 
-from gradtracer_schemas import MAX_FRAME_BYTES, DiagnosisRaisedEvent, ProbeFault, SourceSite
+from gradtracer_schemas import (
+    MAX_FRAME_BYTES,
+    DiagnosisRaisedEvent,
+    ProbeFault,
+    Progress,
+    SourceSite,
+)
 
 from .conftest import Command
 
@@ -370,3 +376,16 @@ def _all_of(terminal: int) -> str:
         pass
     os.close(terminal)
     return b"".join(parts).decode()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_could_not_be_judged_without_a_loss_is_said(
+    project: RunFactory, command: Command, told: bool
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb")
+    loss = 0.4 if told else None
+    run.emit(Progress(step=300, total_steps=None, steps_per_second=50.0, loss=loss), step=300)
+    run.end()
+    assert ("No loss was told" in command("check").out) is not told
