@@ -166,14 +166,21 @@ def _checked(name: str, value: Any, source: str) -> Any:
     return value
 
 
+_told: set[Path] = set()
+"""Files that were said to be unreadable: settings are read again for each training."""
+
+
 def _from_pyproject(root: Path) -> dict[str, Any]:
     path = root / "pyproject.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         # A project file that other tools reject too must not stop a training.
+        if path not in _told:
+            _told.add(path)
+            _log.warning("%s: %s; its settings are not used", path, error)
         return {}
     tools = table.get("tool")
     ours = tools.get("gradtracer") if isinstance(tools, dict) else None

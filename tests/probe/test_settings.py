@@ -59,9 +59,14 @@ def test_a_variable_that_was_mistyped_is_said(
 
 
 @pytest.mark.parametrize("content", ["not toml [", "[tool]\ngradtracer = 3\n"])
-def test_a_project_file_that_cannot_be_read_is_no_reason_to_stop(tmp_path: Path, content: str):
+def test_a_project_file_that_cannot_be_read_is_no_reason_to_stop(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+):
     (tmp_path / "pyproject.toml").write_text(content)
-    assert load_settings(tmp_path) == Settings()
+    assert load_settings(tmp_path) == load_settings(tmp_path) == Settings()
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == content.startswith("not toml")
+    assert all("pyproject.toml: " in each and "settings are not used" in each for each in said)
 
 
 def test_the_servers_table_is_not_ours(tmp_path: Path):

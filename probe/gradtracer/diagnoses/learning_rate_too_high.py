@@ -110,9 +110,10 @@ def _at_its_floor(figures: TrainingFigures, settings: Settings) -> Finding | Non
         severity="warning" if told else "information",
         confidence=1.0 - p_value,
         premise=(
-            f"Over the later half of the run the training loss lay at {level:.4g} and fell by "
-            f"{fall:.2g} between its two halves, while the weights wandered about: at their mean "
-            f"it would be lower by {floor.excess:.2g}, as their gradients tell."
+            f"Over the later half of the run the training loss lay at {level:.4g} and "
+            f"{'rose' if fall < 0 else 'fell'} by {abs(fall):.2g} between its two halves, while "
+            "the weights wandered about: at their mean it would be lower by "
+            f"{floor.excess:.2g}, as their gradients tell."
         ),
         implies=(
             f"Steps of lr={optimizer.base_lr:g} carry the weights around the minimum, and no "

@@ -151,7 +151,8 @@ class EventStream:
                     self._begin_again()
                 self._journal.append(lines)
             except OSError as error:
-                _log.warning("cannot append to the journal (%s): live stream only", error)
+                left = "live stream only" if self._publisher else "nothing more is recorded"
+                _log.warning("cannot append to the journal (%s): %s", error, left)
                 self._journal = None
         self._opening += [
             line

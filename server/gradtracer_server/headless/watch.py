@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from gradtracer_server.headless.output import say
+from gradtracer_server.headless.output import note, say
 from gradtracer_server.headless.paths import run_book
 from gradtracer_server.render.card import outcome_sentence, progress_parts, sentence
 from gradtracer_server.render.escape import clean
@@ -94,6 +94,9 @@ def _lines(follower: Follower, once: bool) -> int:
             say(f"{time.strftime('%H:%M:%S')} {line}")
         sys.stdout.flush()
 
+    show(follower.look())
+    if not follower.runs:
+        note("gradtracer: no training is running here: waiting for one; Ctrl-C ends this")
     return _follow(follower, once, show)
 
 

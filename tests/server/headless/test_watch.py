@@ -141,3 +141,18 @@ def test_once_ends_with_the_training_and_its_outcome(
     assert process.wait(timeout=PATIENCE) == status
     assert outcome in rest
     assert "\x1b" not in rest
+
+
+def test_waiting_is_said_and_keeps_out_of_the_lines(project: RunFactory) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "gradtracer_server", "watch"],
+        cwd=project.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "no training is running here: waiting for one" in process.stderr.readline()
+    process.terminate()
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert out == ""
