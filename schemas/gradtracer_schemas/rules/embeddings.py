@@ -61,7 +61,8 @@ EMBEDDING_RULES = (
         looks_for=(
             "The Gini coefficient of exposures over the rows seen, with its jackknife "
             "interval, against 0.757: the Gini of a Pareto law under which 20 % of rows hold "
-            "80 %."
+            "80 %. And one row with eight times the look-ups of the next one and a twentieth of "
+            "all, as padding has that is not said to be one."
         ),
         matters=(
             "The head is trained to convergence many times over while the tail stays near its "
@@ -69,7 +70,8 @@ EMBEDDING_RULES = (
         ),
         remedies=(
             "Correct the logits by log Q of the sampling (in-batch softmax), sample negatives "
-            "by smoothed popularity, or weight examples by inverse frequency."
+            "by smoothed popularity, or weight examples by inverse frequency. `padding_idx` for a "
+            "row that is padding."
         ),
         silent_when=(
             "The exposure is uneven but less so than 80/20, or fewer than 30 rows were seen."

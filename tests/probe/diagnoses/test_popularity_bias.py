@@ -80,3 +80,21 @@ def test_weights_are_offered_with_the_power_that_reaches_the_limit(
     assert [offer.preferred for offer in finding.fixes] == [True, False, False]
     power = flattening_power(counts, Settings().popularity_gini)
     assert finding.fixes[1].parameters == {"power": power}
+
+
+def test_one_row_above_all_others_is_taken_for_padding(make_figures: MakeFigures) -> None:
+    counts = pareto(1_000, 2.0)
+    counts[0] = 9 * counts.max() + 1_000
+    assert counts[0] > counts.sum() / 20
+    finding = examine(make_figures(counts), Settings())
+    assert finding is not None
+    assert finding.premise.startswith("Row 0 alone takes ")
+    assert "padding_idx=0" in finding.action
+    assert [offer.fix for offer in finding.fixes] == ["suppress"]
+
+
+def test_the_first_of_a_zipf_and_a_padding_that_is_said_are_not(make_figures: MakeFigures) -> None:
+    zipf = np.round(1e6 / np.arange(1, 1_001) ** 2).astype(np.int64)
+    finding = examine(make_figures(zipf), Settings())
+    assert finding is not None and "Gini" in finding.premise
+    assert examine(make_figures(pareto(1_000, 2.0), padding_idx=0), Settings()) is None
