@@ -259,7 +259,20 @@ def test_fixes_of_the_loss_and_the_sampling_train_to_the_end_together(tmp_path: 
 
 def test_every_fix_of_a_training_loop_is_among_them() -> None:
     made = {case[0] for case in (*CASES, *ALONE, *LOADED_CASES)}
-    assert made == set(FIXES) - {"constrain-monotone", "edit-booster-parameter", "leave-out-column"}
+    boosted = {"constrain-monotone", "edit-booster-parameter", "leave-out-column"}
+    assert made == set(FIXES) - boosted - {"clear-gradients"}
+
+
+def test_a_script_that_never_cleared_its_gradients_trains_to_the_end(inline: Project) -> None:
+    text = INLINE.replace("\n    optimizer.zero_grad()\n", "\n")
+    assert text != INLINE
+    inline.path.write_text(text, encoding="utf-8")
+    proposed = inline.propose("clear-gradients", "fc", {})
+    assert proposed.disabled_reason is None
+    inline.make(proposed)
+    assert "optimizer.step()\n    optimizer.zero_grad()" in inline.path.read_text(encoding="utf-8")
+    done = inline.run()
+    assert done.returncode == 0, done.stderr
 
 
 def test_fixes_made_one_after_another_train_to_the_end(tmp_path: Path) -> None:

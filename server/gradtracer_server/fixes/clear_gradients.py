@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from tree_sitter import Node
+
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes.calls import text_of
 from gradtracer_server.fixes.insertion import after
@@ -37,10 +39,18 @@ def _uncleared(context: FixContext) -> Step:
         if statement.type == "expression_statement" and _CLEARS.search(text_of(statement)):
             line = statement.start_point.row + 1
             raise AlreadyApplied(f"line {line} clears them beside the step on line {step.line}")
-    around = scope_of(step.call) or step.source.root
+    scope = scope_of(step.call)
+    around = _top_level(step.statement) if scope is None or scope.type == "module" else scope
     found = _CLEARS.search(text_of(around))
     if found is not None:
         raise NotApplicable(
             f"{found[0]}) stands around the step on line {step.line}, where not every step comes by"
         )
     return step
+
+
+def _top_level(statement: Node) -> Node:
+    """The loop of a script, without the functions beside it."""
+    while (parent := statement.parent) is not None and parent.type != "module":
+        statement = parent
+    return statement
