@@ -232,6 +232,7 @@ def _zombies(table: TableRows, weight: torch.Tensor, settings: Settings) -> Zomb
 
     found = zombie_rows(
         blocks,
+        columns=int(weight.shape[1]),
         noise_fdr=settings.zombie_fdr,
         oscillation_fdr=settings.oscillation_fdr,
         seed=settings.seed,

@@ -227,6 +227,7 @@ class AutoFix:
         return np.sort(
             zombie_rows(
                 lambda: [table],
+                columns=int(weight.shape[1]),
                 noise_fdr=settings.zombie_fdr,
                 oscillation_fdr=settings.oscillation_fdr,
                 seed=settings.seed,

@@ -4,6 +4,10 @@ Within strata of like exposure (half octaves of look-ups, merged to at least 200
 log V plus z of -log |w|^2, each held above -6; p from Student t with 30 degrees of freedom; the
 norm's z must be at least 0.5. A row of large noise that has attained a norm like its peers learns
 all the same.
+
+In few columns a norm is near nothing by chance: of D independent normal numbers P(|w|^2 < x) falls
+as x^(D/2) only. There a norm counts for no more than that chance says of it (its z under the
+chi-squared law of D degrees of freedom with the peers' median).
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ rows of a small table, and those have been tested (`bench_zombies.py`)."""
 _GUARD = 0.5
 _CLIP = -6.0
 _DEGREES = 30
+_FEW = 16
+"""Columns from which on the chance that bounds a norm's z is below what its logarithm says."""
 _FLAT = 0.05
 """Smallest spread of a log figure: peers within 5 % of each other are alike."""
 
@@ -99,16 +105,22 @@ def sampled(blocks: Iterable[Followed], seed: int) -> Sample:
 
 
 class Peers:
-    """What rows of each stratum are like, by rows that stand for all."""
+    """What rows of each stratum are like, by rows that stand for all.
 
-    def __init__(self, sample: Sample) -> None:
+    Args:
+        sample: those rows.
+        columns: of the table, D.
+    """
+
+    def __init__(self, sample: Sample, columns: int) -> None:
+        self._columns = columns
         look_ups, noise, squared_norm = sample
         stratum = exposure_strata(look_ups)
         self._octaves, first = np.unique(half_octaves(look_ups), return_index=True)
         self._strata = stratum[first]
         loud, short = _logarithm(noise), -_logarithm(squared_norm)
         self._loud, self._short = _Scale(loud, stratum), _Scale(short, stratum)
-        score = _score(self._loud.z(loud, stratum), self._short.z(short, stratum))
+        score = _score(self._loud.z(loud, stratum), self._shortness(short, stratum))
         # The sum of two standard scores; its own spread is taken from the peers once more.
         self._score = _Scale(score, stratum)
 
@@ -121,10 +133,19 @@ class Peers:
         place = np.searchsorted(self._octaves, half_octaves(look_ups), side="right") - 1
         stratum = self._strata[np.maximum(place, 0)]
         loud = self._loud.z(_logarithm(noise), stratum)
-        short = self._short.z(-_logarithm(squared_norm), stratum)
+        short = self._shortness(-_logarithm(squared_norm), stratum)
         p = stats.t.sf(self._score.z(_score(loud, short), stratum), _DEGREES)
         p[(short < _GUARD) | (loud <= 0)] = 1.0
         return np.asarray(p, dtype=np.float64)
+
+    def _shortness(self, short: Array, stratum: Places) -> Array:
+        z = self._short.z(short, stratum)
+        if self._columns >= _FEW:
+            return z
+        median = stats.chi2.median(self._columns)
+        chance = stats.chi2.cdf(median * np.exp(self._short.below(short, stratum)), self._columns)
+        bound = -stats.norm.ppf(np.maximum(chance, np.finfo(np.float64).tiny))
+        return np.where(z > 0, np.minimum(z, bound), z)
 
 
 class _Scale:
@@ -147,6 +168,10 @@ class _Scale:
     def z(self, values: Array, stratum: Places) -> Array:
         """`[n]` of any rows."""
         return (values - self._median[stratum]) / self._spread[stratum]
+
+    def below(self, values: Array, stratum: Places) -> Array:
+        """`[n]` how far they are below the median, as it is."""
+        return self._median[stratum] - values
 
 
 def _logarithm(figures: Figures) -> Array:

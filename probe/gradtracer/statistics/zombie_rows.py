@@ -40,6 +40,7 @@ class ZombieRows(NamedTuple):
 def zombie_rows(
     blocks: Callable[[], Iterable[Followed]],
     *,
+    columns: int,
     noise_fdr: float,
     oscillation_fdr: float,
     seed: int = 0,
@@ -51,6 +52,7 @@ def zombie_rows(
 
     Args:
         blocks: reads the rows, block by block; asked twice.
+        columns: of the table; in few of them a norm near nothing is no wonder.
         noise_fdr: level of Benjamini and Hochberg (JRSS B 57, 1995) for the noise arm.
         oscillation_fdr: the same for the oscillation arm.
         seed: of the sample that stands for the peers, in tables with more rows than it holds.
@@ -60,7 +62,7 @@ def zombie_rows(
     allows for what SGD does to a healthy row: rho = -(learning rate x curvature) / 2.
     """
     tested, exposed, total = 0, 0, 0.0
-    peers = Peers(sampled((_ready(block) for block in blocks()), seed))
+    peers = Peers(sampled((_ready(block) for block in blocks()), seed), columns)
     level = max(noise_fdr, oscillation_fdr)
     kept = list[tuple[Places, Array, Array, Array]]()
     for block in blocks():

@@ -27,7 +27,7 @@ def verdict(rows: int, planted: int, times: float = 30.0, alternating: int = 0) 
     agreement[:alternating] = -0.98
     exposures = np.full(rows, 40)
     table = Followed(np.arange(rows), exposures, exposures, noise, noise, agreement, norm)
-    return zombie_rows(lambda: [table], noise_fdr=0.05, oscillation_fdr=0.01)
+    return zombie_rows(lambda: [table], columns=64, noise_fdr=0.05, oscillation_fdr=0.01)
 
 
 def test_named_rows_raise_it_with_their_count_and_the_strongest_first(

@@ -89,7 +89,7 @@ def test_a_report_by_blocks_says_what_whole_arrays_say(
     state.counts[PADDING] = state.exposures[PADDING] = 0
     averages = state.energy, state.noise, state.agreement
     array = Followed(np.arange(ROWS), state.counts, state.exposures, *averages, norm)
-    truth = zombie_rows(lambda: [array], noise_fdr=0.9, oscillation_fdr=0.9)
+    truth = zombie_rows(lambda: [array], columns=64, noise_fdr=0.9, oscillation_fdr=0.9)
     settings = Settings(zombie_fdr=0.9, oscillation_fdr=0.9)
     rows = live_rows(observer, PADDING)
     found = measure("t", rows, table.weight.detach(), settings)

@@ -31,10 +31,14 @@ class Table:
         self.energy: Array = self.noise * rng.uniform(0.9, 1.1, rows)
         self.agreement: Array = rng.normal(0.0, 0.1, rows)
         self.squared_norm: Array = rng.lognormal(0.0, 0.3, rows)
+        self.columns = 64
 
     def verdict(self, noise_fdr: float = 0.05, oscillation_fdr: float = 0.01) -> ZombieRows:
         return zombie_rows(
-            lambda: [self.followed], noise_fdr=noise_fdr, oscillation_fdr=oscillation_fdr
+            lambda: [self.followed],
+            columns=self.columns,
+            noise_fdr=noise_fdr,
+            oscillation_fdr=oscillation_fdr,
         )
 
     @property
@@ -242,13 +246,32 @@ def test_a_sample_of_a_large_table_names_what_all_rows_name(
     assert np.count_nonzero(sample.rows >= 2_300) < 0.01 * 37_700
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 8, 15])
+def test_in_few_columns_a_norm_near_nothing_is_no_wonder(columns: int) -> None:
+    named = found = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        figures = Table(2_000, seed)
+        figures.columns = columns
+        figures.squared_norm = rng.chisquare(columns, 2_000)
+        named += figures.verdict().rows.size
+        figures.noise[:100] *= 8
+        figures.energy[:100] *= 8
+        figures.squared_norm[:100] /= 16
+        found += np.count_nonzero(figures.verdict().rows < 100)
+    assert named <= 2
+    assert found / 1_000 > (0.5 if columns == 1 else 0.9)
+
+
 def test_blocks_of_any_size_give_the_same_sample_and_verdict() -> None:
     figures = Table(40_000)
     figures.noise[::40] *= 30
     figures.squared_norm[::40] /= 8
     table = figures.followed
-    whole = zombie_rows(lambda: [table], noise_fdr=0.05, oscillation_fdr=0.01)
-    found = zombie_rows(lambda: blocks_of(table, 777), noise_fdr=0.05, oscillation_fdr=0.01)
+    whole = zombie_rows(lambda: [table], columns=64, noise_fdr=0.05, oscillation_fdr=0.01)
+    found = zombie_rows(
+        lambda: blocks_of(table, 777), columns=64, noise_fdr=0.05, oscillation_fdr=0.01
+    )
     assert whole.rows.size > 800
     assert found.rows.tolist() == whole.rows.tolist()
     assert found.q_values.tolist() == whole.q_values.tolist()
@@ -259,7 +282,9 @@ def test_the_test_takes_no_memory_for_each_row_that_is_ready() -> None:
     table = Table(400_000).followed
     tracemalloc.start()
     try:
-        zombie_rows(lambda: blocks_of(table, 16_384), noise_fdr=0.05, oscillation_fdr=0.01)
+        zombie_rows(
+            lambda: blocks_of(table, 16_384), columns=64, noise_fdr=0.05, oscillation_fdr=0.01
+        )
         reached = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
