@@ -7,9 +7,8 @@ the next 20 % validate, the last 20 % test. All unseen films are ranked.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -293,36 +292,38 @@ def batches(model: nn.Module, task: Task, size: int) -> list[Tensor]:
 class Setting(NamedTuple):
     """How a model is built and trained."""
 
-    build: Callable[[Task], nn.Module]
+    build: partial[nn.Module]
     lr: float
     decay: float
     batch: int
     epochs: int
 
 
-def train(setting: Setting, task: Task, seed: int, patience: int | None = None) -> nn.Module:
-    """Train for the setting's epochs, so that validation has no say in what is trained.
-
-    With `patience` stop after so many epochs without a better validation and return the best: for
-    tuning, which finds the epochs.
-    """
+def train(
+    setting: Setting,
+    task: Task,
+    seed: int,
+    after_epoch: Callable[[nn.Module], None] = lambda model: None,
+) -> nn.Module:
+    """Train for the setting's epochs: validation has no say in what is trained."""
     torch.manual_seed(seed)
     model = setting.build(task)
     optimizer = torch.optim.AdamW(model.parameters(), lr=setting.lr, weight_decay=setting.decay)
-    best, best_epoch, state = -1.0, 0, model.state_dict()
-    for epoch in range(1, setting.epochs + 1):
+    for _ in range(setting.epochs):
         train_epoch(model, task, optimizer, setting.batch)
-        if patience is None:
-            continue
-        value = float(validate(model, task).mean())
-        if value > best:
-            best, best_epoch, state = value, epoch, copy.deepcopy(model.state_dict())
-        elif epoch - best_epoch >= patience:
-            break
-    if patience is not None:
-        print(f"best epoch {best_epoch}, validation NDCG@10 {best:.4f}")
-        model.load_state_dict(state)
+        after_epoch(model)
     return model.eval()
+
+
+def best_epoch(setting: Setting, task: Task, seeds: Iterable[int]) -> tuple[int, float]:
+    """The number of epochs whose validation NDCG@10 is best on the mean of `seeds`, and that."""
+    curves: list[list[float]] = []
+    for seed in seeds:
+        curve: list[float] = []
+        train(setting, task, seed, lambda m, c=curve: c.append(float(validate(m, task).mean())))
+        curves.append(curve)
+    mean = np.mean(curves, axis=0)
+    return int(mean.argmax()) + 1, float(mean.max())
 
 
 def trained(name: str, task: Task, seed: int, cache: Path) -> nn.Module:
@@ -356,4 +357,8 @@ TUNED = {
     ),
     "sequential": Setting(partial(Sequential, dim=64, blocks=1, dropout=0.3), 2e-3, 1e-2, 64, 8),
 }
-"""Best on validation with seed 100 of those in `validate_compression.py`, which can try them."""
+"""Best on validation with seed 100 of the few that were tried first.
+
+`validate_compression.py --tune` has found better ones since, which `--grid` takes in their place:
+`tests/bench/README.md` has what recipes are worth on both.
+"""

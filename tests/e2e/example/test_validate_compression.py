@@ -63,6 +63,23 @@ def test_each_model_trains_and_scores_all(name: str, task: recommenders.Task) ->
     assert torch.isfinite(scores).all()
 
 
+def test_the_best_number_of_epochs_is_that_of_the_mean_over_seeds(
+    task: recommenders.Task,
+) -> None:
+    setting = recommenders.TUNED["mf"]._replace(epochs=3, batch=2, lr=0.1)
+    validated = [
+        [
+            float(recommenders.validate(recommenders.train(of, task, seed), task).mean())
+            for of in (setting._replace(epochs=epochs) for epochs in (1, 2, 3))
+        ]
+        for seed in (0, 1)
+    ]
+    mean = np.mean(validated, axis=0)
+    assert len(set(mean)) > 1
+    found = recommenders.best_epoch(setting, task, (0, 1))
+    assert found == (int(mean.argmax()) + 1, pytest.approx(mean.max()))
+
+
 def test_files_are_as_small_as_the_rows_that_they_hold() -> None:
     model = nn.ModuleDict({"table": nn.Embedding(4000, 64)})
     full = compressed_forms.file_size(model)
