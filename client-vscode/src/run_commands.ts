@@ -94,7 +94,7 @@ async function openReport(node?: Node): Promise<void> {
     await window.showInformationMessage("GradTracer: the run has changed meanwhile; choose Open Report again");
     return;
   }
-  if (node.kind !== "layer" && node?.kind !== "diagnosis") {
+  if (node.kind !== "layer" && node.kind !== "diagnosis") {
     return;
   }
   const layer = node.kind === "layer" ? node.layer.name : node.diagnosis.layer;

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fix_bench import Bench
 
@@ -169,6 +171,23 @@ main(net)
 """
 
 
+def decayed_in_main(bench: Bench, trains: Path, calls: Path, built: str, watched: str) -> str:
+    """The file of `main` after the fix, where a file calls `main(net)`."""
+    optimizer, caller = bench.frame(trains, built, "main"), bench.frame(calls, "main(net)")
+    call = f"gradtracer.watch({watched}, optimizer=optimizer)"
+    fix = bench.one(
+        "decay-tables",
+        site=[optimizer, caller],
+        watch=[bench.frame(trains, call, "main"), caller],
+        related={"optimizer": [optimizer, caller]},
+        weight_decay=0.2,
+        measured_decay=0.0,
+        tables=["item_emb"],
+    )
+    [made] = bench.make(fix).values()
+    return made
+
+
 @pytest.mark.parametrize(
     ("before", "model", "watched", "reached"),
     [
@@ -184,18 +203,7 @@ def test_what_may_be_a_wrapper_is_asked_for_its_module(
     built = f"torch.optim.Adam({model}.parameters())"
     text = TRAIN.format(before=before, statement=built).replace("watch(model", f"watch({watched}")
     path = bench.write("a.py", text)
-    optimizer, caller = bench.frame(path, built, "main"), bench.frame(path, "main(net)")
-    call = f"gradtracer.watch({watched}, optimizer=optimizer)"
-    fix = bench.one(
-        "decay-tables",
-        site=[optimizer, caller],
-        watch=[bench.frame(path, call, "main"), caller],
-        related={"optimizer": [optimizer, caller]},
-        weight_decay=0.2,
-        measured_decay=0.0,
-        tables=["item_emb"],
-    )
-    [made] = bench.make(fix).values()
+    made = decayed_in_main(bench, path, path, built, watched)
     assert f'{{"params": {reached}.item_emb.parameters(), "weight_decay": 0.2}},' in made
     assert f"[p for p in {model}.parameters() if" in made
 
@@ -217,18 +225,7 @@ def test_a_wrapper_in_the_file_that_calls_is_seen(
     built = "torch.optim.Adam(model.parameters())"
     trains = bench.write("a.py", TRAIN_ALONE.format(statement=built))
     calls = bench.write("b.py", CALLS.format(imported=imported, wrapped=wrapped))
-    optimizer, caller = bench.frame(trains, built, "main"), bench.frame(calls, "main(net)")
-    call = "gradtracer.watch(model, optimizer=optimizer)"
-    fix = bench.one(
-        "decay-tables",
-        site=[optimizer, caller],
-        watch=[bench.frame(trains, call, "main"), caller],
-        related={"optimizer": [optimizer, caller]},
-        weight_decay=0.2,
-        measured_decay=0.0,
-        tables=["item_emb"],
-    )
-    [made] = bench.make(fix).values()
+    made = decayed_in_main(bench, trains, calls, built, "model")
     assert f'{{"params": {reached}.item_emb.parameters(), "weight_decay": 0.2}},' in made
 
 
