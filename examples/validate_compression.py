@@ -256,6 +256,10 @@ def main() -> None:
     )
     parser.add_argument("--plot", type=Path, help="write a figure here")
     args = parser.parse_args()
+    if args.grid and (
+        len(args.models) != 1 or args.grid[0] not in range(len(GRID[args.models[0]]))
+    ):
+        parser.error("--grid takes one of --models, and the number of a setting that --tune prints")
     try:
         task = recommenders.load_task(args.data)
     except movielens.DataError as error:

@@ -80,6 +80,16 @@ def test_the_best_number_of_epochs_is_that_of_the_mean_over_seeds(
     assert found == (int(mean.argmax()) + 1, pytest.approx(mean.max()))
 
 
+@pytest.mark.parametrize("models", [[], ["--models", "mf", "two-tower"], ["--models", "two-tower"]])
+def test_a_setting_of_the_grid_is_of_one_model(
+    models: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["validate_compression.py", *models, "--grid", "14", "3"])
+    with pytest.raises(SystemExit):
+        validate_compression.main()
+    assert "--grid takes one of --models" in capsys.readouterr().err
+
+
 def test_files_are_as_small_as_the_rows_that_they_hold() -> None:
     model = nn.ModuleDict({"table": nn.Embedding(4000, 64)})
     full = compressed_forms.file_size(model)
