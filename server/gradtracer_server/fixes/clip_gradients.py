@@ -13,7 +13,7 @@ from gradtracer_server.fixes.calls import ancestor, arguments, callee_name, text
 from gradtracer_server.fixes.imports import named
 from gradtracer_server.fixes.insertion import before, new_argument
 from gradtracer_server.fixes.library_settings import library_settings
-from gradtracer_server.fixes.literals import Place, follow, number, scope_of, written
+from gradtracer_server.fixes.literals import follow, number, scope_of, written
 from gradtracer_server.fixes.optimizer import construction
 from gradtracer_server.fixes.origins import origin
 from gradtracer_server.fixes.parameter_groups import whole_model
@@ -173,20 +173,19 @@ def _tell_library(taken: TakenByLibrary, norm: float, context: FixContext) -> Pl
     """Set the norm where the library's trainer is built."""
     source, settings = taken.source, library_settings(taken)
     name, passed, line = settings.name, settings.passed, settings.line
-    keyword = _SETTINGS.get(name)
+    keyword = settings.keyword(_SETTINGS)
     if keyword is None:
         raise NotApplicable(f"{taken}; tell it to clip gradients there")
     value = passed.value(None, keyword)
     title = f"Set {keyword} to {written(norm)} in the call of {name} on line {line}"
     if value is None:
-        if passed.unpacked_keywords:
-            raise NotApplicable(f"the call of {name} on line {line} unpacks its arguments")
+        settings.check_plain()
         edits = new_argument(source, passed, f"{keyword}={written(norm)}")
         return Plan(title, {taken.path: (source, edits)})
     if value.type == "none":
         edit = TextEdit(source.range_of(value), written(norm))
         return Plan(title, {taken.path: (source, [edit])})
-    place = Place(taken.path, source, (), context.frames, number=number, wanted=keyword)
+    place = replace(settings.place(context), number=number, wanted=keyword)
     literal = follow(value, place)
     if 0 < literal.value <= norm:
         raise _stands(literal.value, context)

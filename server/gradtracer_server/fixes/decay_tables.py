@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradtracer_server.exceptions import NotApplicable
 from gradtracer_server.fixes.insertion import new_argument
+from gradtracer_server.fixes.library_settings import LibrarySettings
 from gradtracer_server.fixes.literals import written
 from gradtracer_server.fixes.parameter_groups import parameters_argument, split, split_several
 from gradtracer_server.fixes.proposal import FixContext, Plan
@@ -17,6 +18,11 @@ def plan(context: FixContext) -> Plan:
     """Split the parameters in two groups; and the class, where it couples the decay."""
     target, tables = target_of(context), _tables(context)
     built, decay = target.built, f"weight_decay={written(target.decay)}"
+    if isinstance(built, LibrarySettings):
+        raise NotApplicable(
+            f"{built.name} on line {built.line} has one weight_decay for all; for the tables "
+            "alone, give the trainer an optimizer with a group of their own"
+        )
     value, setting = parameters_argument(built), f'"weight_decay": {written(target.decay)}'
     edits = decoupled(target)
     if len(tables) == 1:

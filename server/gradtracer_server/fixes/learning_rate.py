@@ -14,9 +14,9 @@ from tree_sitter import Node
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes.calls import callee_name, text_of
 from gradtracer_server.fixes.insertion import insert, new_argument
-from gradtracer_server.fixes.library_settings import LibrarySettings, library_settings
+from gradtracer_server.fixes.library_settings import LibrarySettings, optimizer_or_settings
 from gradtracer_server.fixes.literals import Literal, Place, follow, number, written
-from gradtracer_server.fixes.optimizer import Construction, construction
+from gradtracer_server.fixes.optimizer import Construction
 from gradtracer_server.fixes.parameter_groups import (
     entry,
     group_of,
@@ -27,14 +27,14 @@ from gradtracer_server.fixes.parameter_groups import (
     split_group,
 )
 from gradtracer_server.fixes.proposal import FixContext, Plan
-from gradtracer_server.fixes.training_step import TakenByLibrary, training_step
 from gradtracer_server.fixes.watched_model import check_known
 from gradtracer_server.source.edits import TextEdit
 from gradtracer_server.source.index import SourceText
 
 _LR_INDEX = 1
 _OWN_RATE = ("OneCycleLR", "CyclicLR")
-_SETTINGS = {"TrainingArguments": "learning_rate", "Seq2SeqTrainingArguments": "learning_rate"}
+_SETTING = "learning_rate"
+_SETTINGS = {"TrainingArguments": _SETTING}
 """What a library's loop is told the rate by."""
 
 Settled = Callable[[float, float, float], bool]
@@ -78,9 +78,8 @@ def planned(target: Target, verb: str, context: FixContext) -> Plan:
         return Plan(title, {literal.path: (literal.source, [edit])})
     if target.settings is not None:
         settings = target.settings
-        keyword = _SETTINGS[settings.name]
-        edits = new_argument(settings.source, settings.passed, f"{keyword}={lr}")
-        title = f"Set {keyword} to {lr} in the call of {settings.name} on line {settings.line}"
+        edits = new_argument(settings.source, settings.passed, f"{_SETTING}={lr}")
+        title = f"Set {_SETTING} to {lr} in the call of {settings.name} on line {settings.line}"
         return Plan(title, {settings.path: (settings.source, edits)})
     assert built is not None
     setting = f'"lr": {lr}'
@@ -104,10 +103,9 @@ def planned(target: Target, verb: str, context: FixContext) -> Plan:
 def find(context: FixContext, settled: Settled) -> Target:
     """What sets the rate. Raises `NotApplicable`, or `AlreadyApplied` where it is as wanted."""
     lr, path = _offered(context)
-    try:
-        built = construction(context)
-    except NotApplicable as reason:
-        return _in_library(lr, path, settled, context, reason)
+    built = optimizer_or_settings(context, _SETTINGS)
+    if isinstance(built, LibrarySettings):
+        return _in_library(lr, path, settled, context, built)
     _check_schedule(built)
     argument = built.passed.value(0, "params")
     argument = parameters_argument(built) if path else argument
@@ -153,34 +151,19 @@ def _offered(context: FixContext) -> tuple[float, str]:
 
 
 def _in_library(
-    lr: float, path: str, settled: Settled, context: FixContext, reason: NotApplicable
+    lr: float, path: str, settled: Settled, context: FixContext, settings: LibrarySettings
 ) -> Target:
     """Where the settings of a library that builds the optimizer say the rate."""
-    try:
-        training_step(context)
-    except TakenByLibrary as taken:
-        settings = library_settings(taken)
-    except NotApplicable:
-        raise reason from None
-    else:
-        raise reason
-    keyword = _SETTINGS.get(settings.name)
-    if keyword is None:
-        raise reason
     if path:
         raise NotApplicable(
             f"{settings.name} on line {settings.line} has one rate for all; for {path} alone, give "
             "the trainer an optimizer with a group of its own"
         )
-    value = settings.passed.value(None, keyword)
+    value = settings.passed.value(None, _SETTING)
     if value is not None:
-        place = Place(settings.path, settings.source, (), context.frames)
-        literal = _followed(value, place, context, lr, settled)
+        literal = _followed(value, settings.place(context), context, lr, settled)
         return Target(lr, path, literal=literal)
-    if settings.passed.unpacked_keywords:
-        raise NotApplicable(
-            f"the call of {settings.name} on line {settings.line} unpacks its arguments"
-        )
+    settings.check_plain()
     return Target(lr, path, settings=settings)
 
 

@@ -1,20 +1,20 @@
 """Give the optimizer a weight decay, in the form that is decoupled from the gradient's scale.
 
-`decay_tables.py` gives it to tables alone.
+Where Transformers builds the optimizer, what that is told. `decay_tables.py` gives it to tables
+alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tree_sitter import Node
-
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes.calls import callee_name, original_name, text_of
 from gradtracer_server.fixes.imports import named
 from gradtracer_server.fixes.insertion import new_argument
+from gradtracer_server.fixes.library_settings import LibrarySettings, optimizer_or_settings
 from gradtracer_server.fixes.literals import Literal, follow, number, written
-from gradtracer_server.fixes.optimizer import Construction, construction
+from gradtracer_server.fixes.optimizer import Construction
 from gradtracer_server.fixes.parameter_groups import entry, groups
 from gradtracer_server.fixes.proposal import FixContext, Plan
 from gradtracer_server.source.edits import TextEdit
@@ -24,6 +24,9 @@ TITLE = "Set weight_decay"
 
 _DECOUPLED = {"Adam": "AdamW"}
 _KNOWN = ("Adam", "AdamW", "SGD")
+_SETTING = "weight_decay"
+_SETTINGS = {"TrainingArguments": _SETTING}
+"""What a library's loop is told the decay by."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Target:
     """What is to be written, and where."""
 
     decay: float
-    built: Construction
+    built: Construction | LibrarySettings
+    """The optimizer's call; the settings of a library that builds it."""
     optimizer: str
     """The class to build; empty where it stays."""
     literal: Literal | None
@@ -47,7 +51,7 @@ def plan(context: FixContext) -> Plan:
     literal = target.literal
     where = f"line {built.line}"
     if literal is None:
-        edits += new_argument(built.source, built.passed, f"weight_decay={decay}")
+        edits += new_argument(built.source, built.passed, f"{_SETTING}={decay}")
     else:
         edit = TextEdit(literal.source.range_of(literal.node), decay)
         changes.setdefault(literal.path, (literal.source, []))[1].append(edit)
@@ -61,7 +65,7 @@ def plan(context: FixContext) -> Plan:
 def decoupled(target: Target) -> list[TextEdit]:
     """Edits that call the class whose decay is decoupled, in place of the one that couples it."""
     built = target.built
-    if not target.optimizer:
+    if isinstance(built, LibrarySettings) or not target.optimizer:
         return []
     function = built.call.child_by_field_name("function")
     assert function is not None
@@ -80,7 +84,9 @@ def locate(context: FixContext) -> None:
 def target_of(context: FixContext) -> Target:
     """What decays now, and what is to. Raises as `plan` does."""
     decay = _offered(context)
-    built = construction(context)
+    built = optimizer_or_settings(context, _SETTINGS)
+    if isinstance(built, LibrarySettings):
+        return Target(decay, built, "", _literal(built, context, decay))
     name = original_name(built.source, callee_name(built.call))
     if name not in _KNOWN:
         raise NotApplicable(
@@ -89,20 +95,24 @@ def target_of(context: FixContext) -> Target:
         )
     argument = built.passed.value(0, "params")
     for group in groups(argument) if argument is not None else []:
-        set_there = entry(group, "weight_decay")
+        set_there = entry(group, _SETTING)
         if set_there is not None:
             line, said = group.start_point.row + 1, text_of(set_there)
             if said == written(decay):
                 raise AlreadyApplied(f"the group on line {line} has weight_decay={said} already")
             raise NotApplicable(f"the group on line {line} sets a weight decay of its own")
-    value = built.passed.value(None, "weight_decay")
-    if value is None and built.passed.unpacked_keywords:
-        raise NotApplicable(f"the call on line {built.line} unpacks its arguments")
-    literal = None if value is None else _followed(value, built, context, decay)
-    return Target(decay, built, _DECOUPLED.get(name, ""), literal)
+    return Target(decay, built, _DECOUPLED.get(name, ""), _literal(built, context, decay))
 
 
-def _followed(value: Node, built: Construction, context: FixContext, decay: float) -> Literal:
+def _literal(
+    built: Construction | LibrarySettings, context: FixContext, decay: float
+) -> Literal | None:
+    """The number that sets the decay; None when none does."""
+    value = built.passed.value(None, _SETTING)
+    if value is None:
+        if built.passed.unpacked_keywords:
+            raise NotApplicable(f"the call on line {built.line} unpacks its arguments")
+        return None
     place = replace(built.place(context), number=number, wanted="the weight decay")
     literal = follow(value, place)
     given = context.offer.parameters if context.offer is not None else {}

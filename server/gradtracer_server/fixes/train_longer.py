@@ -6,30 +6,24 @@ Where a library has the loop, what that was told.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tree_sitter import Node
 
 from gradtracer_schemas import SourceSite
 from gradtracer_server.exceptions import NotApplicable
 from gradtracer_server.fixes.calls import arguments, callee_name, calls_in, text_of
-from gradtracer_server.fixes.library_settings import library_settings
+from gradtracer_server.fixes.library_settings import LibrarySettings, library_settings
 from gradtracer_server.fixes.literals import Literal, Place, follow, integer, number
 from gradtracer_server.fixes.proposal import FixContext, Plan
 from gradtracer_server.fixes.training_step import TakenByLibrary, training_step
 from gradtracer_server.source.edits import TextEdit
-from gradtracer_server.source.index import SourceText
 
 NAME = "train-longer"
 TITLE = "Train more epochs"
 
 _SCOPES = ("function_definition", "lambda", "module")
 _RANGES = ("range", "trange")
-_SETTINGS = {
-    "Trainer": "max_epochs",
-    "TrainingArguments": "num_train_epochs",
-    "Seq2SeqTrainingArguments": "num_train_epochs",
-}
+_SETTINGS = {"Trainer": "max_epochs", "TrainingArguments": "num_train_epochs"}
 """What a library's loop is told the epochs by."""
 
 
@@ -94,22 +88,21 @@ def _epochs(context: FixContext) -> tuple[Literal, str]:
 def _told_library(taken: TakenByLibrary, context: FixContext) -> tuple[Literal, str]:
     settings = library_settings(taken)
     where = f"the call of {settings.name} on line {settings.line}"
-    keyword = _SETTINGS.get(settings.name)
+    keyword = settings.keyword(_SETTINGS)
     if keyword is None:
         raise NotApplicable(f"{taken}; tell it to train longer there")
     steps = settings.passed.value(None, "max_steps")
     # It counts before the epochs in both libraries, and -1 is a word for none.
     if steps is not None and text_of(steps) not in ("-1", "None"):
-        place = _place(settings.path, settings.source, "max_steps", context)
-        return follow(steps, place), "max_steps"
+        return follow(steps, _place(settings, "max_steps", context)), "max_steps"
     value = settings.passed.value(None, keyword)
     if value is None:
         raise NotApplicable(f"{where} sets no {keyword}; set it there")
-    return follow(value, _place(settings.path, settings.source, keyword, context)), keyword
+    return follow(value, _place(settings, keyword, context)), keyword
 
 
-def _place(path: Path, source: SourceText, keyword: str, context: FixContext) -> Place:
-    return Place(path, source, (), context.frames, number=number, wanted=keyword)
+def _place(settings: LibrarySettings, keyword: str, context: FixContext) -> Place:
+    return replace(settings.place(context), number=number, wanted=keyword)
 
 
 def _loops(node: Node, place: Place) -> list[_Loop]:

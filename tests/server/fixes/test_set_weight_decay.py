@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from fix_bench import Bench
 
-from gradtracer_server.fixes.proposal import ProposedFix
+from gradtracer_schemas import FixOffer, SourceFrame
+from gradtracer_server.fixes.proposal import FixContext, ProposedFix
+from gradtracer_server.fixes.registry import addressed
 
 MAIN = """\
 {imports}
@@ -99,3 +101,83 @@ def test_an_offer_without_a_number_is_refused(bench: Bench, offered: object) -> 
     _, fix = fix_of(bench, "torch.optim.Adam(p)", to=offered)
     assert fix.disabled_reason is not None
     assert "expected the weight_decay to try, above 0" in fix.disabled_reason
+
+
+TRANSFORMERS = """\
+from transformers import Trainer, TrainingArguments
+class LoudTrainer(Trainer): ...
+args = {built}
+trainer = {trainer}
+trainer.train()
+"""
+OFFERED = {"weight_decay": 0.2, "measured_decay": 0.0, "optimizer": "AdamW"}
+
+
+def in_library(
+    bench: Bench, built: str, trainer: str = "Trainer(model, args)"
+) -> tuple[str, dict[str, list[SourceFrame]]]:
+    """A script whose optimizer a library builds and steps, and the places that the run recorded."""
+    text = TRANSFORMERS.format(built=built, trainer=trainer)
+    path = bench.write("a.py", text)
+    inside = SourceFrame(
+        file="/lib/trainer.py", start_line=1, start_column=0, end_line=1, end_column=9, qualname="f"
+    )
+    calls = [inside, bench.frame(path, "trainer.train()")]
+    return text, {"optimizer": calls, "step": calls}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "arguments"),
+    [
+        ("Trainer(model, args)", "TrainingArguments"),
+        ("LoudTrainer(model=model, args=args)", "TrainingArguments"),
+        ("Seq2SeqTrainer(model, args)", "Seq2SeqTrainingArguments"),
+    ],
+)
+@pytest.mark.parametrize("given", ["", ", weight_decay=0.0"])
+def test_transformers_that_builds_the_optimizer_is_told_the_decay(
+    bench: Bench, trainer: str, arguments: str, given: str
+) -> None:
+    built = f"{arguments}('out'{given})"
+    text, related = in_library(bench, built, trainer)
+    fix = bench.one("set-weight-decay", related=related, **OFFERED)
+    assert fix.title == "Train with weight_decay=0.2: line 3"
+    finding = bench.diagnosis(
+        related=related, fixes=[FixOffer(fix="set-weight-decay", parameters=OFFERED)]
+    )
+    context = FixContext(finding, None, bench.frames)
+    assert not addressed(context)
+    after = bench.make(fix)["a.py"]
+    assert after == text.replace(built, f"{arguments}('out', weight_decay=0.2)")
+    bench.write("a.py", after)
+    assert addressed(context)
+
+
+@pytest.mark.parametrize(
+    ("fix", "built", "reason"),
+    [
+        ("set-weight-decay", "TrainingArguments('out', **more)", "unpacks its arguments"),
+        ("set-weight-decay", "parse_args()", "the optimizer is built inside trainer.py"),
+        ("set-weight-decay", "TrainingArguments('out', weight_decay=.5)", "is .5 already"),
+        ("decay-tables", "TrainingArguments('out')", "line 3 has one weight_decay for all"),
+    ],
+)
+def test_what_transformers_cannot_be_told_is_said(
+    bench: Bench, fix: str, built: str, reason: str
+) -> None:
+    _, related = in_library(bench, built)
+    proposed = bench.one(fix, related=related, tables=["item_emb"], **OFFERED)
+    assert reason in (proposed.disabled_reason or "")
+
+
+@pytest.mark.parametrize("now", ["own = KINDS[kind](p)", "own = mine"])
+def test_settings_of_a_library_are_left_where_it_is_given_the_optimizer(
+    bench: Bench, now: str
+) -> None:
+    was = "own = KINDS[kind](p)"
+    text, related = in_library(bench, f"TrainingArguments('out')\n{was}")
+    own = bench.frame(bench.root / "a.py", "KINDS[kind](p)")
+    bench.write("a.py", text.replace(was, now))
+    fix = bench.one("set-weight-decay", related={**related, "optimizer": [own]}, **OFFERED)
+    reason = "choose AdamW there" if now == was else "the optimizer is no longer built where it was"
+    assert reason in (fix.disabled_reason or "")
