@@ -299,7 +299,10 @@ export interface Diagnosis {
   readonly rows?: Rows | null;
   /** Where the layer is defined. */
   readonly site?: SourceSite;
-  /** Other source the finding or its fixes rest on, by role: `watch`, `optimizer`, `step`. */
+  /**
+   * Other source the finding or its fixes rest on, by role: `watch`, `optimizer`, `step`,
+   * `model`.
+   */
   readonly related?: Readonly<Record<string, SourceSite>>;
   /** Remedies, the preferred one first. */
   readonly fixes?: readonly FixOffer[];

@@ -103,7 +103,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     site: SourceSite = SourceSite()
     """Where the layer is defined."""
     related: dict[str, SourceSite] = {}
-    """Other source the finding or its fixes rest on, by role: `watch`, `optimizer`, `step`."""
+    """Other source the finding or its fixes rest on, by role: `watch`, `optimizer`,
+    `step`, `model`."""
     fixes: list[FixOffer] = []
     """Remedies, the preferred one first."""
     first_step: int = 0

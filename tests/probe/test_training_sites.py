@@ -140,6 +140,24 @@ def test_a_construction_that_cannot_be_recorded_does_not_stop_it(monkeypatch):
     assert steps.taken == 1
 
 
+def test_a_finding_about_the_training_names_the_line_of_the_model_that_is_gone_since(script):
+    done = script.run(
+        """
+        def fit():
+            table = Net()
+            own = torch.optim.SGD(table.parameters(), lr=0.01)
+            run = gradtracer.watch(torch.compile(table, backend="eager"), optimizer=own)
+            train(table, own, 2)
+            run.log(loss=float("nan"))
+        fit()
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    raised = [e.body for e in script.events() if isinstance(e, DiagnosisRaisedEvent)]
+    broken = next(each for each in raised if each.layer == "training")
+    assert [frame.text for frame in broken.related["model"].frames] == ["table = Net()", "fit()"]
+
+
 def test_a_diagnosis_names_both_lines_though_the_optimizer_is_gone(script):
     done = script.run(
         """

@@ -14,6 +14,7 @@ from gradtracer.analyzers.breaks import first_break
 from gradtracer.analyzers.optimizer_facts import TrainedBy
 from gradtracer.analyzers.training_figures import TableStart, TrainingFigures
 from gradtracer.analyzers.weight_looks import WeightLooks
+from gradtracer.callsite import locate_module
 from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.diagnoses.training import TRAINING
@@ -56,12 +57,14 @@ class TrainingTracker:
         self.name = run.unique_layer_name("training")
         self._watch_site = watch_site
         self._book: DiagnosisBook | None = None
+        self._built = SourceSite()
         self._looks = WeightLooks(run.settings.seed)
         add_watcher(self._looks)
         run.trackers.append(self)
 
     def observe(self, model: nn.Module) -> None:
         """Look at the weights of `model`, too."""
+        self._built = locate_module(unwrapped(model))
         self._looks.observe(model)
         forget_matches()
 
@@ -135,7 +138,8 @@ class TrainingTracker:
     def _related(self) -> dict[str, SourceSite]:
         main = self._trained_by()
         related = main.sites.related() if main is not None and main.sites is not None else {}
-        return related | ({"watch": self._watch_site} if self._watch_site.frames else {})
+        others = {"watch": self._watch_site, "model": self._built}
+        return related | {role: site for role, site in others.items() if site.frames}
 
     def findings(self, figures: TrainingFigures) -> list[Finding]:
         """What the tests say now, without hysteresis."""

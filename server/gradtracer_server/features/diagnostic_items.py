@@ -20,7 +20,8 @@ FAILED = "RUN_FAILED"
 """Code of the diagnostic on the line where a run failed; no type of the catalogue."""
 
 _ROLES = {"optimizer": "the optimizer is built here", "step": "the training takes its steps here"}
-"""What the other places of a finding are, by role; the `watch` call says nothing of the model."""
+"""What the other places of a finding are, by role; the `watch` call says nothing of the model,
+and the model's own line nothing of its training."""
 _OF_UNUSED = frozenset({"DEAD_EMBEDDINGS", "DEAD_NEURONS"})
 
 _SEVERITY = {

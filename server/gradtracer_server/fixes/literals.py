@@ -219,6 +219,10 @@ def _callers_of(function: Node | None, place: Place) -> tuple[SourceFrame, ...]:
     for index, frame in enumerate(place.built):
         if frame.qualname.split(".")[-2:] == names_of:
             return place.built[index + 1 :]
+    for index, frame in enumerate(place.built):
+        called = frame.expression.partition("(")[0].rpartition(".")[2]
+        if [called, "__init__"] == names_of:
+            return place.built[index:]
     return ()
 
 

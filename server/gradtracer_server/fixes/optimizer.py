@@ -48,7 +48,9 @@ class Construction:
 
     def place(self, context: FixContext) -> Place:
         """Where its arguments stand."""
-        built = tuple(context.diagnosis.site.frames)
+        diagnosis = context.diagnosis
+        model = diagnosis.related.get("model", SourceSite())
+        built = (*diagnosis.site.frames, *model.frames)
         return Place(self.path, self.source, self.callers, context.frames, built=built)
 
 

@@ -158,23 +158,34 @@ model = Lit({given})
     [("1e-4", "", "lr=0.01)"), ("None", "lr=1e-4", "Lit(lr=0.01)")],
     ids=["by default", "by the call"],
 )
+@pytest.mark.parametrize("of", ["a layer", "the training"])
 def test_rate_of_a_lightning_module_is_set_where_its_constructor_got_it(
-    bench: Bench, keep: str, rate: str, default: str, given: str, edited: str
+    bench: Bench, of: str, keep: str, rate: str, default: str, given: str, edited: str
 ) -> None:
     text = LIGHTNING.format(default=default, keep=keep, rate=rate, given=given)
     path = bench.write("a.py", text)
     built = bench.frame(path, f"Adam(self.parameters(), lr={rate})", "Lit.configure_optimizers")
-    site = [
-        bench.frame(path, "nn.Linear(8, 8)", "Lit.__init__"),
-        bench.frame(path, f"Lit({given})"),
-    ]
+    model = [bench.frame(path, f"Lit({given})")]
+    layer = [bench.frame(path, "nn.Linear(8, 8)", "Lit.__init__"), *model]
+    related = {"optimizer": [built]} | ({} if of == "a layer" else {"model": model})
     fix = bench.one(
         "raise-learning-rate",
-        site=site,
-        related={"optimizer": [built]},
+        site=layer if of == "a layer" else [built],
+        related=related,
         lr=0.01,
         measured_lr=1e-4,
     )
     after = bench.make(fix)["a.py"]
     assert edited in after
     assert after.replace("0.01", "1e-4") == text
+
+
+def test_what_a_subclass_was_given_is_not_what_its_base_got(bench: Bench) -> None:
+    text = LIGHTNING.format(default="1e-4", keep="self.lr = lr", rate="self.lr", given="1e-4")
+    own = "class Own(Lit):\n    def __init__(self, width):\n        super().__init__()\n\n"
+    text = text.replace("model = Lit(", f"{own}model = Own(")
+    path = bench.write("a.py", text)
+    built = bench.frame(path, "Adam(self.parameters(), lr=self.lr)", "Lit.configure_optimizers")
+    related = {"optimizer": [built], "model": [bench.frame(path, "Own(1e-4)")]}
+    fix = bench.one("raise-learning-rate", site=[built], related=related, lr=0.01, measured_lr=1e-4)
+    assert fix.disabled_reason == "lr is passed by a call that the run did not record"
