@@ -22,6 +22,8 @@ PREVIOUS = "previous"
 
 _KEY = "gradtracer_baseline"
 _VERSION = 1
+_NAMED = 3
+"""Runs named where a beginning is that of several."""
 _LARGEST = 16 << 20
 
 
@@ -127,7 +129,10 @@ def find_run(name: str, runs: Sequence[Run]) -> Run:
         return found[0]
     ids = [run.id for run in runs]
     if found:
-        raise UsageError(f"expected one run, got {name!r}, which {len(found)} runs begin with")
+        named = ", ".join(run.id for run in found[:_NAMED])
+        more = ", ..." if len(found) > _NAMED else ""
+        many = f"which {len(found)} runs begin with: {named}{more}"
+        raise UsageError(f"expected one run, got {name[:80]!r}, {many}")
     newest = f"the newest is {ids[0]}" if ids else "there are no runs here"
     raise UsageError(f"expected the id of a run, got {name[:80]!r}; {meant(name, ids, newest)}")
 

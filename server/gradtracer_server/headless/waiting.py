@@ -30,17 +30,19 @@ async def wait_until(
         pause: sleeps without holding up others.
         run: the run that is meant; without, the newest, and one that begins meanwhile.
         seq: the sequence number to reach.
-        ended: wait for the end of a run that is live or begins meanwhile; changes do not count.
+        ended: wait for the end of the run that is named; without, of one that is live or begins
+            meanwhile. Changes do not count.
         timeout_seconds: at most 600.
     """
     deadline = time.monotonic() + max(0.0, min(timeout_seconds, LONGEST_SECONDS))
     _read(book)
+    _meant(book, run)
     before = {each.id: set(each.diagnoses) for each in book.runs}
     live = {each.id for each in book.runs if each.status == "live"}
     while True:
         speaking = _meant(book, run)
         known = before.get(speaking.id, set[str]()) if speaking is not None else set[str]()
-        reason = _reason(speaking, before, live, seq, ended)
+        reason = _reason(speaking, before, live, seq, ended, named=run is not None)
         if reason is None and time.monotonic() >= deadline:
             reason = "timeout"
         if reason is not None:
@@ -64,13 +66,20 @@ def _meant(book: RunBook, name: str | None) -> Run | None:
 
 
 def _reason(
-    run: Run | None, before: dict[str, set[str]], live: set[str], seq: int | None, ended: bool
+    run: Run | None,
+    before: dict[str, set[str]],
+    live: set[str],
+    seq: int | None,
+    ended: bool,
+    *,
+    named: bool,
 ) -> str | None:
     if run is None:
         return None
     begun = run.id not in before
     if ended:
-        return "ended" if run.status != "live" and (begun or run.id in live) else None
+        awaited = named or begun or run.id in live
+        return "ended" if awaited and run.status != "live" else None
     if seq is not None and run.seq >= seq:
         return "seq"
     if set(run.diagnoses) != before.get(run.id, set()):

@@ -92,6 +92,20 @@ async def test_run_that_ended_before_is_no_news(project: RunFactory) -> None:
         assert (answer["reason"], answer["run"]) == ("timeout", run.id)
 
 
+async def test_what_a_named_run_found_before_is_no_news(project: RunFactory) -> None:
+    first = project.finished()
+    project.finished(BIAS)
+    answer = await wait(project, run=first.id, timeout_seconds=0.01)
+    assert (answer["reason"], answer["raised"]) == ("timeout", [])
+    assert answer["diagnoses"] == [f"ZOMBIE_EMBEDDINGS:item_emb@{first.id}"]
+
+
+async def test_named_run_that_has_ended_is_not_waited_for(project: RunFactory) -> None:
+    run = project.finished()
+    answer = await wait(project, run=run.id, ended=True, timeout_seconds=0.01)
+    assert (answer["reason"], answer["run"]) == ("ended", run.id)
+
+
 async def test_first_run_may_begin_meanwhile(project: RunFactory) -> None:
     assert (await wait(project, project.finished, seq=0))["reason"] == "seq"
     assert (await wait(project, timeout_seconds=0))["run"] is not None
@@ -106,3 +120,9 @@ async def test_unknown_run_is_a_usage_error(project: RunFactory) -> None:
     run = project.finished()
     with pytest.raises(UsageError, match=run.id):
         await wait(project, run=f"{run.id[:-1]}f")
+
+
+async def test_beginning_of_several_runs_names_them(project: RunFactory) -> None:
+    ids = [project.finished().id for _ in range(2)]
+    with pytest.raises(UsageError, match=f"2 runs begin with: {ids[1]}, {ids[0]}"):
+        await wait(project, run="2")
