@@ -13,7 +13,7 @@ from gradtracer_server.fixes.proposal import ProposedFix
 from gradtracer_server.fixes.safety import is_safe
 from gradtracer_server.render.card import outcome_sentence, premise_of
 from gradtracer_server.render.escape import clean
-from gradtracer_server.render.text import heading_of, run_script
+from gradtracer_server.render.text import heading_of, run_script, troubles
 from gradtracer_server.runs import Run
 
 Answer = dict[str, Any]
@@ -38,6 +38,8 @@ def run_answer(run: Run) -> Answer:
         answer["loss"] = short(run.progress.loss)
     if run.status in {"failed", "vanished", "unreadable"}:
         answer["outcome"] = clean(outcome_sentence(run))
+    if told := troubles(run):
+        answer["notes"] = told
     return answer
 
 
@@ -66,13 +68,19 @@ def finding_answer(finding: Finding, fixes: Sequence[ProposedFix]) -> Answer:
     }
 
 
-def health_of(runs: Sequence[Run], hidden: bool) -> str:
-    """Why no finding is shown: `HEALTHY` only where something was looked at."""
+def health_of(runs: Sequence[Run], hidden: bool, left_out: int = 0) -> str:
+    """Why no finding is shown: `HEALTHY` only where something was looked at.
+
+    `left_out`: how many findings would be shown without a selection.
+    """
     unobserved = [run.id for run in runs if not run.layers]
     if unobserved:
         return f"UNKNOWN: run {unobserved[0]} watched no layer, so nothing could be found"
     if any(run.status == "live" and not run.observed for run in runs):
         return "UNKNOWN: the run has no figures yet; call wait_until"
+    if left_out:
+        others = f"{left_out} finding{'' if left_out == 1 else 's'}"
+        return f"NOTHING SELECTED: without select there {'is' if left_out == 1 else 'are'} {others}"
     if hidden:
         return "NOTHING OPEN: the findings are outdated, suppressed or gone; train again to see"
     return "HEALTHY: no test finds anything wrong"

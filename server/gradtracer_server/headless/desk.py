@@ -41,7 +41,7 @@ from gradtracer_server.headless.survey import Survey, survey
 from gradtracer_server.render.card import layer_kind
 from gradtracer_server.render.escape import clean
 from gradtracer_server.render.json import finding_record
-from gradtracer_server.render.text import relative_path
+from gradtracer_server.render.text import relative_path, unreadable_lines
 from gradtracer_server.source.edits import unified_diff
 
 _MOST = 20
@@ -81,11 +81,11 @@ class Desk:
         if run is not None:
             runs = [find_run(run, seen.book.runs)]
             findings = findings_of(seen, runs[0])
-        findings = chosen(findings, [select] if select else [])
+        every, findings = findings, chosen(findings, [select] if select else [])
         shown = [each for each in findings if outdated or each.state in SHOWN]
         answer: Answer = {
             "runs": [run_answer(each) for each in runs],
-            "findings": [finding_answer(each, seen.fixes(each)) for each in shown[:_MOST]],
+            "findings": [finding_answer(each, seen.repairs(each)) for each in shown[:_MOST]],
         }
         if len(shown) > _MOST:
             answer["more_findings"] = len(shown) - _MOST
@@ -95,9 +95,13 @@ class Desk:
                 state: sum(each.state == state for each in findings) for state in hidden
             }
         if not runs:
-            answer["note"] = no_runs(seen.folders)
+            unreadable = unreadable_lines(seen.book.runs)
+            answer["note"] = "\n".join(unreadable) or no_runs(seen.folders)
         elif not shown:
-            answer["status"] = health_of(runs, bool(hidden))
+            left_out = sum(each.state in SHOWN for each in every)
+            answer["status"] = health_of(runs, bool(hidden), left_out)
+        if seen.complaints:
+            answer["settings"] = [clean(str(each)) for each in seen.complaints]
         return answer
 
     def explain(self, diagnosis_id: str) -> Answer:
@@ -211,7 +215,7 @@ class Desk:
             "new_sha256": digest(changes, after=True),
             "finding": after.state if after is not None else "gone",
             **({"where": outcome.reason} if outcome.reason else {}),
-            "next": "train again; wait_until(ended=true) then tells what the new run found",
+            "next": "train again; wait_until(ended=true) then lists the diagnoses of the new run",
         }
 
     def control_run(
@@ -269,5 +273,10 @@ class Desk:
             each.catch_up()
             if each.recipe is not None:
                 return {"run": each.id, "recipe": cleaned(msgspec.to_builtins(each.recipe))}
-        which = f"run {runs[0].id}" if runs else "there are no runs here: none"
-        return {"recipe": None, "note": f"{which} has no compression recipe"}
+        if not runs:
+            return {"recipe": None, "note": no_runs(seen.folders)}
+        return {
+            "recipe": None,
+            "note": f"run {runs[0].id} has no compression recipe; gradtracer.RecipeGenerator(run, "
+            "evaluate=...) in the script makes one",
+        }

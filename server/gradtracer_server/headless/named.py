@@ -6,7 +6,8 @@ from gradtracer_server.exceptions import UsageError
 from gradtracer_server.findings import Finding, find
 from gradtracer_server.fixes.proposal import ProposedFix
 from gradtracer_server.headless.nearest import meant
-from gradtracer_server.headless.survey import Survey
+from gradtracer_server.headless.survey import Survey, place
+from gradtracer_server.render.escape import clean
 from gradtracer_server.runs import Run
 
 WHY_NOT = {
@@ -41,7 +42,8 @@ def finding_of(seen: Survey, identity: str) -> Finding:
 def findings_of(seen: Survey, run: Run) -> list[Finding]:
     """What one run found, on the source as it is now."""
     run.catch_up()
-    return find([run], seen.documents, seen.workspace, seen.disabled)
+    found = find([run], seen.documents, seen.workspace, seen.disabled)
+    return sorted(found, key=place)
 
 
 def fix_of(seen: Survey, finding: Finding, name: str | None) -> ProposedFix:
@@ -57,7 +59,10 @@ def fix_of(seen: Survey, finding: Finding, name: str | None) -> ProposedFix:
         if able:
             return able[0]
         reasons = "; ".join(f"{each.title}: {each.disabled_reason}" for each in fixes[:-1])
-        raise UsageError(f"no fix can be made here; {reasons or 'only suppress is offered'}")
+        by_hand = clean(finding.diagnosis.action, 300)
+        raise UsageError(
+            f"no fix can be made here; {reasons or 'only suppress is offered'}. By hand: {by_hand}"
+        )
     named = next((each for each in fixes if each.name == name), None)
     if named is None:
         known = [each.name for each in fixes]

@@ -41,8 +41,10 @@ def no_runs(folders: Iterable[Path]) -> str:
         [
             f"No runs found. Looked for {HOME}/runs in",
             *(f"    {folder}" for folder in looked),
-            f"and up to {MAX_DEPTH} levels below. To make a run, add this to a training script",
+            f"and up to {MAX_DEPTH} levels below. To make a run, start a training script by",
+            "    python -m gradtracer train.py",
+            "or add this to it and start it as ever",
             "    run = gradtracer.watch(model, optimizer=optimizer)",
-            "and start it; or name the folder of an earlier one: gradtracer check PATH",
+            "Or name the folder of an earlier one: gradtracer check PATH",
         ]
     )

@@ -127,7 +127,7 @@ def summary(findings: Sequence[Finding], runs: Sequence[Run], known: int | None 
         lines.append(
             f"{clean(run_script(run), 200)}, run {clean(run.id, 80)}: {outcome_sentence(run)}"
         )
-        lines += [f"    {trouble}" for trouble in _troubles(run)]
+        lines += [f"    {trouble}" for trouble in troubles(run)]
     return "\n".join(lines)
 
 
@@ -212,26 +212,25 @@ def _told_no_loss(run: Run) -> bool:
     return over and told is not None and told.loss is None and not told.metrics
 
 
-def _troubles(run: Run) -> list[str]:
-    troubles: list[str] = []
+def troubles(run: Run) -> list[str]:
+    """What kept a run from being judged in full, a sentence each."""
+    told: list[str] = []
     if not run.layers:
         yet = " yet" if run.status == "live" else ""
-        troubles.append(f"Run {clean(run.id, 80)} watched no layer{yet}: nothing could be found.")
+        told.append(f"Run {clean(run.id, 80)} watched no layer{yet}: nothing could be found.")
     elif _told_no_loss(run):
-        troubles.append(
+        told.append(
             "No loss was told, so that the learning rate and the length of the training were not "
             "judged: call run.log(loss=loss) at each step."
         )
     if run.problems:
         many = run.problems > 1
-        troubles.append(
+        told.append(
             f"{count(run.problems)} unreadable line{'s' if many else ''} in its journal "
             f"{'were' if many else 'was'} passed over{'; the last' if many else ''}: "
             f"{clean(run.journal.last_problem, 200)}"
         )
     if run.gaps:
-        troubles.append(
-            f"{count(run.gaps)} of its events {'is' if run.gaps == 1 else 'are'} missing."
-        )
-    troubles += [clean(sentence(f"Probe: {fault.message}")) for fault in run.faults]
-    return troubles
+        told.append(f"{count(run.gaps)} of its events {'is' if run.gaps == 1 else 'are'} missing.")
+    told += [clean(sentence(f"Probe: {fault.message}")) for fault in run.faults]
+    return told

@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
-from run_factory import RunFactory
+from run_factory import RunFactory, of_protocol_2
 
-from gradtracer_schemas import FixOffer, LayerRecipe, Recipe, SourceSite
+from gradtracer_schemas import FixOffer, LayerRecipe, Progress, Recipe, SourceSite
 from gradtracer_server.headless.desk import Desk
 from gradtracer_server.headless.mcp import INSTRUCTIONS, build
 
@@ -214,6 +214,45 @@ async def test_healthy_is_said_plainly_and_unwatched_is_not_healthy(
     assert (await ask("get_diagnoses"))["status"].startswith("HEALTHY")
 
 
+async def test_what_a_selection_leaves_out_is_not_healthy(project: RunFactory, ask: Ask) -> None:
+    project.finished()
+    status = (await ask("get_diagnoses", select="DEAD"))["status"]
+    assert status == "NOTHING SELECTED: without select there is 1 finding"
+    assert "status" not in await ask("get_diagnoses", select="ZOMBIE")
+
+
+async def test_what_could_not_be_judged_is_told_as_check_tells_it(
+    project: RunFactory, command: Command, ask: Ask
+) -> None:
+    run = project.start()
+    run.watch_layers()
+    run.observe("item_emb")
+    run.emit(Progress(step=300, total_steps=None, steps_per_second=50.0), step=300)
+    run.end()
+    (told,) = (await ask("get_diagnoses"))["runs"]
+    (note,) = told["notes"]
+    assert note.startswith("No loss was told")
+    assert note in command("check").out
+
+
+async def test_runs_that_cannot_be_read_are_not_called_none(project: RunFactory, ask: Ask) -> None:
+    project.start().rewrite_start(of_protocol_2)
+    assert "written by protocol 2.0" in (await ask("get_diagnoses"))["note"]
+
+
+async def test_settings_that_cannot_be_used_are_told(project: RunFactory, ask: Ask) -> None:
+    project.finished()
+    (project.root / "pyproject.toml").write_text("[tool.gradtracer]\ndisabled_types = 3\n")
+    assert "disabled_types" in (await ask("get_diagnoses"))["settings"][0]
+
+
+async def test_one_run_and_all_that_speak_are_told_in_one_order(
+    project: RunFactory, ask: Ask
+) -> None:
+    run = project.finished(ZOMBIES, "POPULARITY_BIAS", "DEAD_EMBEDDINGS")
+    assert await ask("get_diagnoses", run=run.id) == await ask("get_diagnoses")
+
+
 async def test_explain_carries_evidence_figures_and_rule(project: RunFactory, ask: Ask) -> None:
     run = project.finished()
     answer = await ask("explain", diagnosis_id=f"{ZOMBIES}:item_emb@{run.id}")
@@ -250,6 +289,7 @@ async def test_fix_that_cannot_be_made_says_why(project: RunFactory, ask: Ask) -
     )
     answer = await ask("propose_fix", diagnosis_id=diagnosis.id)
     assert "expected the measured embedding_dim" in answer["error"]
+    assert f"By hand: {diagnosis.action}" in answer["error"]
 
 
 async def test_waiting_gives_up_in_time(project: RunFactory, ask: Ask) -> None:
@@ -285,8 +325,11 @@ async def test_resources_hold_runs_and_rules(
         page = await read(f"gradtracer://runs/{run.id}/report")
         assert page.startswith("<!doctype html>")
         assert "train.py:10:25" in page
-        with pytest.raises(MCPError, match="no-such-run"):
-            await read("gradtracer://runs/no-such-run/report")
+        for uri in ("gradtracer://runs/no-such-run", "gradtracer://runs/no-such-run/report"):
+            with pytest.raises(MCPError, match=f"got 'no-such-run'; the newest is {run.id}"):
+                await read(uri)
+        with pytest.raises(MCPError, match="did you mean DEAD_EMBEDDINGS"):
+            await read("gradtracer://rules/DEAD")
         assert ZOMBIES in await read("gradtracer://rules")
         assert "Looks for" in await read(f"gradtracer://rules/{ZOMBIES}")
 
