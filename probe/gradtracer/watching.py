@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
+from msgspec.structs import replace
 from torch import nn
 from torch.optim import Optimizer
 
@@ -15,7 +17,7 @@ from gradtracer.analyzers.layer_modules import layers_of
 from gradtracer.analyzers.manager import FlowManager
 from gradtracer.analyzers.towers import Parts, has_towers, towers_of
 from gradtracer.analyzers.training import TrainingTracker
-from gradtracer.callsite import call_site, locate_modules
+from gradtracer.callsite import call_site, locate_module, locate_modules
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.joining import join_or_begin
 from gradtracer.project import main_script, project_root
@@ -23,6 +25,7 @@ from gradtracer.roots import unwrapped
 from gradtracer.run import Run
 from gradtracer.settings import Settings, load_settings
 from gradtracer.stepping import count_steps
+from gradtracer.unregistered import Holder, Unregistered, unregistered
 from gradtracer_schemas import SourceSite
 
 _log = logging.getLogger("gradtracer")
@@ -96,15 +99,12 @@ def observe(
     parameters = [each for each in model.parameters() if each.requires_grad]
     model = unwrapped(model)
     run.observed = weakref.ref(model)
-    tables = {
-        path: module
-        for path, module in model.named_modules()
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
-    }
+    tables = _tables(model)
     if run.observing:
         count_steps(run)
     layers = layers_of(model, observed_modules(run))
-    if not tables and not layers and not layers_of(model):
+    plain = unregistered(model)
+    if not tables and not layers and not plain and not layers_of(model):
         _log.warning(
             "%s holds no embedding table and no layer with a trainable weight: there is nothing to "
             "observe in it",
@@ -112,24 +112,14 @@ def observe(
         )
     if optimizer is not None:
         _check_optimizer(optimizer, parameters, tables)
-    observed = {id(getattr(tracker, "layer", None)) for tracker in run.trackers}
     sites = locate_modules(model)
-    for path, module in tables.items():
-        if id(module) in observed:
-            continue
-        EmbeddingTracker(
-            module,
-            name=path or "embedding",
-            auto_fix=settings.auto_fix,
-            track_interval=settings.track_interval,
-            run=run,
-            site=sites[path],
-            watch_site=site,
-        )
+    _observe_tables(tables, run, settings=settings, site=site, sites=sites)
     if layers:
         FlowTracker(
             model, track_interval=settings.track_interval, run=run, sites=sites, watch_site=site
         )
+    if plain:
+        _observe_unregistered(plain, run, settings=settings, site=site)
     if run.streams:
         known = [each for each in run.trackers if isinstance(each, TrainingTracker)]
         (known or [TrainingTracker(run, site)])[0].observe(model)
@@ -143,6 +133,64 @@ def observe(
             sites=sites,
             watch_site=site,
         )
+
+
+def _tables(model: nn.Module) -> dict[str, nn.Embedding | nn.EmbeddingBag]:
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+    }
+
+
+def _observe_tables(
+    tables: Mapping[str, nn.Embedding | nn.EmbeddingBag],
+    run: Run,
+    *,
+    settings: Settings,
+    site: SourceSite,
+    sites: Mapping[str, SourceSite],
+    kept_in: Holder | None = None,
+) -> None:
+    observed = {id(getattr(tracker, "layer", None)) for tracker in run.trackers}
+    for path, module in tables.items():
+        if id(module) in observed:
+            continue
+        EmbeddingTracker(
+            module,
+            name=path or "embedding",
+            auto_fix=settings.auto_fix,
+            track_interval=settings.track_interval,
+            run=run,
+            site=sites[path],
+            watch_site=site,
+            kept_in=kept_in,
+        )
+
+
+def _observe_unregistered(
+    plain: Sequence[Unregistered], run: Run, *, settings: Settings, site: SourceSite
+) -> None:
+    """Put what is trainable in plain lists under observation, by the names it would have."""
+    for kept_in, group in groupby(plain, key=lambda each: each.kept_in):
+        owner = nn.Module()
+        # As add_module would, which takes no path.
+        owner._modules.update({each.path: each.module for each in group})  # pyright: ignore[reportPrivateUsage]
+        sites = {
+            path: replace(locate_module(module), attribute=path)
+            for path, module in owner.named_modules()
+        }
+        tables = {path: each for path, each in _tables(owner).items() if each.weight.requires_grad}
+        _observe_tables(tables, run, settings=settings, site=site, sites=sites, kept_in=kept_in)
+        if layers_of(owner, observed_modules(run)):
+            FlowTracker(
+                owner,
+                track_interval=settings.track_interval,
+                run=run,
+                sites=sites,
+                watch_site=site,
+                kept_in=kept_in,
+            )
 
 
 def _check_optimizer(

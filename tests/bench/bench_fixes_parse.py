@@ -71,6 +71,7 @@ OFFERS: dict[str, dict[str, Any]] = {
     "raise-learning-rate": {"lr": 10.0},
     "reduce-embedding-dim": {"embedding_dim": 4},
     "reduce-learning-rate": {"lr": 1e-6},
+    "register-modules": {"holder": "tables"},
     "reduce-weight-decay": {"weight_decay": 0.0},
     "set-weight-decay": {"weight_decay": 0.2},
     "train-longer": {"factor": 2},

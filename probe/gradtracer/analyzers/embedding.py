@@ -43,6 +43,7 @@ from gradtracer.ranks import place_among_ranks
 from gradtracer.statistics.start_share import StartShare
 from gradtracer.stepping import add_watcher, count_steps, forget_matches, remove_watcher
 from gradtracer.training_sites import TrainingSites, training_sites
+from gradtracer.unregistered import Holder
 from gradtracer_schemas import (
     Diagnosis,
     LayerWatched,
@@ -85,6 +86,7 @@ class EmbeddingTracker(OriginalMethods):
         run: Run | None = None,
         site: SourceSite | None = None,
         watch_site: SourceSite | None = None,
+        kept_in: Holder | None = None,
     ) -> None:
         if not isinstance(embedding_layer, nn.Embedding | nn.EmbeddingBag):
             raise NothingToWatch(
@@ -103,6 +105,7 @@ class EmbeddingTracker(OriginalMethods):
         self.embedding_dim = embedding_layer.embedding_dim
         self.track_interval = max(1, int(track_interval))
         self._auto_fix = AutoFixSwitch(run, self.name, self.track_interval)
+        self._kept_in = kept_in
         self.steps = self._loaded_steps = 0
         self.looks_ahead = True
         self._counts_step = True
@@ -356,6 +359,7 @@ class EmbeddingTracker(OriginalMethods):
             layers_broke=first_break(layers, now=now) if figures.nonfinite_steps else -1,
             trainable=self._weight.requires_grad,
             unheld=self._reports.stands if unheld else 0,
+            kept_in=self._kept_in,
             auto_fix=self.auto_fix,
         )
 

@@ -29,6 +29,7 @@ from gradtracer.diagnoses.finding import Finding
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.stepping import add_watcher, count_steps, remove_watcher
 from gradtracer.training_sites import TrainingSites, training_sites
+from gradtracer.unregistered import Holder
 from gradtracer_schemas import Diagnosis, LayerWatched, LayerWatchedEvent, SourceSite
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class FlowTracker:
         run: Run | None = None,
         sites: dict[str, SourceSite] | None = None,
         watch_site: SourceSite | None = None,
+        kept_in: Holder | None = None,
     ) -> None:
         del optimizer
         if not isinstance(model, nn.Module):
@@ -108,7 +110,7 @@ class FlowTracker:
             layers,
             lambda: run.fault("", "stopped looking at activations"),
         )
-        self._reports = LayerReports(run, self._watched, self._assigned, self._saturation)
+        self._reports = LayerReports(run, self._watched, self._assigned, self._saturation, kept_in)
         if not self._active:
             return
         add_watcher(self)

@@ -21,6 +21,7 @@ from gradtracer.diagnoses.book import DiagnosisBook
 from gradtracer.diagnoses.finding import Finding
 from gradtracer.diagnoses.layers import LAYER
 from gradtracer.diagnoses.stagnation import unheld
+from gradtracer.unregistered import Holder
 from gradtracer_schemas import Diagnosis, ObservationEvent, SourceSite
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class LayerReports:
         layers: dict[Layer, ReportedLayer],
         assignment: LayerAssignment,
         saturation: SaturationObserver,
+        kept_in: Holder | None,
     ) -> None:
+        self._kept_in = kept_in
         self._run, self._layers, self._assignment = run, layers, assignment
         self._saturation = saturation
         self._measuring = threading.Lock()
@@ -126,7 +129,7 @@ class LayerReports:
             weights, standing = layer.weights, self._standing.get(layer)
             if not weights or standing is None:
                 continue
-            found = unheld(standing.steps(weights[0], self._run.step))
+            found = unheld(standing.steps(weights[0], self._run.step), self._kept_in)
             book = self._layers[layer].book
             changes = book.update([] if found is None else [found], self._run.step, final=final)
             for event_class, body in changes:

@@ -23,6 +23,7 @@ from gradtracer.statistics.saliency import SaliencyShares, saliency, sorted_shar
 from gradtracer.statistics.staleness import StalenessQuantiles
 from gradtracer.statistics.unseen import Unseen, unseen_rows
 from gradtracer.statistics.zombie_rows import MIN_EXPOSURES, ZombieRows, zombie_rows
+from gradtracer.unregistered import Holder
 from gradtracer_schemas import Observation
 
 _GATHERED = 2_048
@@ -64,6 +65,8 @@ class TableFigures(NamedTuple):
     trainable: bool = True
     unheld: int = 0
     """Steps whose gradients reached the table, which has no optimizer and its first values."""
+    kept_in: Holder | None = None
+    """The plain list or dict that holds it, where PyTorch does not know of it."""
     auto_fix: bool = False
     """Whether the updates of zombie rows are shrunk already."""
     earlier_rank: float | None = None

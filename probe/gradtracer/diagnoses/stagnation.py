@@ -12,6 +12,7 @@ from gradtracer.diagnoses.finding import Finding, suppress
 from gradtracer.diagnoses.learning_rate import raise_rate
 from gradtracer.settings import Settings
 from gradtracer.statistics.step_history import Column
+from gradtracer.unregistered import Holder
 from gradtracer_schemas import Evidence, FixOffer
 
 _MIN_STEPS = 32
@@ -36,22 +37,25 @@ def examine(figures: LayerFigures, settings: Settings) -> Finding | None:
 def examine_table(figures: TableFigures, settings: Settings) -> Finding | None:
     """Raise when no optimizer steps on the table although gradients reach it."""
     del settings
-    return unheld(figures.unheld) if figures.trainable else None
+    return unheld(figures.unheld, figures.kept_in) if figures.trainable else None
 
 
-def unheld(steps: int) -> Finding | None:
-    """What is said of a weight on which none of so many steps of the training was taken."""
+def unheld(steps: int, kept_in: Holder | None = None) -> Finding | None:
+    """What is said of a weight on which none of so many steps of the training was taken.
+
+    `kept_in`: the plain list or dict that holds its layer, where PyTorch does not know of it.
+    """
     p = (1.0 - _MOVING_SHARE) ** steps
     if steps < _MIN_STEPS:
         return None
+    why, follows, remedy, fix = _GIVEN if kept_in is None else _plainly(kept_in)
     return _finding(
         1.0 - p,
         f"No optimizer holds this layer's weights: gradients reach them, and {steps:,} steps have "
-        "left them as they were.",
-        "It keeps its first values, and what else is learned has to make do with them.",
-        "Give it to the optimizer: build that from the parameters of the whole model, or add a "
-        "group for this layer. If it is meant to stay, freeze it with requires_grad_(False), "
-        "which also spares its gradient.",
+        f"left them as they were.{why}",
+        f"It keeps its first values, and what else is learned has to make do with them.{follows}",
+        f"{remedy} If it is meant to stay, freeze it with requires_grad_(False), which also spares "
+        "its gradient.",
         Evidence(
             statistic="steps_moved",
             value=0.0,
@@ -62,6 +66,31 @@ def unheld(steps: int) -> Finding | None:
             p_value=p,
             test="binomial, share of steps that move it",
         ),
+        fix,
+    )
+
+
+_GIVEN = (
+    "",
+    "",
+    "Give it to the optimizer: build that from the parameters of the whole model, or add a group "
+    "for this layer.",
+    None,
+)
+
+
+def _plainly(kept_in: Holder) -> tuple[str, str, str, FixOffer | None]:
+    """Why no optimizer was given it, what else follows, what to do, and the edit that does."""
+    attribute, kind = kept_in.attribute, kept_in.kind
+    register = "nn.ModuleDict" if kind == "dict" else "nn.ModuleList"
+    fix = FixOffer(fix="register-modules", parameters={"holder": attribute}, preferred=True)
+    return (
+        f" It is kept in {attribute}, a plain {kind}, into which PyTorch does not look.",
+        " Nor does .to(device) move it, or state_dict() save it.",
+        f"Make {attribute} an {register}: its layers are then among model.parameters()."
+        if kept_in.registers
+        else f"Keep it in an {register}: it is then among model.parameters().",
+        fix if kept_in.registers else None,
     )
 
 

@@ -39,13 +39,15 @@ LAYER_RULES = (
         looks_for=(
             "Over the later half of the run, the share of tracked steps with an update above a "
             "millionth of the weights, or with any gradient at all, against one in ten "
-            "(binomial test). Layers and tables that gradients reach and no optimizer holds."
+            "(binomial test). Layers and tables that gradients reach and no optimizer holds, "
+            "those that a model keeps in a plain list or dict among them."
         ),
         matters="The layer costs memory and time and stays at its initial values.",
         remedies=(
-            "Give it to the optimizer; look whether its output reaches the loss; raise the "
-            "learning rate of its parameter group until an update is 0.1 to 1 % of the weights; "
-            "freeze it if it is meant to stay."
+            "Give it to the optimizer; keep it in an nn.ModuleList or nn.ModuleDict, into which "
+            "PyTorch looks, where a plain list or dict has it; look whether its output reaches "
+            "the loss; raise the learning rate of its parameter group until an update is 0.1 to "
+            "1 % of the weights; freeze it if it is meant to stay."
         ),
         silent_when=(
             "The learning rate is annealed to zero at the end: half of the run must stand "
