@@ -181,6 +181,11 @@ def built_modules() -> list[nn.Module]:
     return [module for module in found if module is not None]
 
 
+def is_recorded(module: nn.Module) -> bool:
+    """Whether it was built, copied or unpickled since recording began."""
+    return id(module) in _built
+
+
 def call_site() -> SourceSite:
     """Site of the innermost call outside this package, e.g. the user's `watch(...)`."""
     return site_at(calling_places())

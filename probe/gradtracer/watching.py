@@ -20,6 +20,7 @@ from gradtracer.analyzers.training import TrainingTracker
 from gradtracer.callsite import call_site, locate_module, locate_modules
 from gradtracer.exceptions import NothingToWatch
 from gradtracer.joining import join_or_begin
+from gradtracer.late_import import say_what_was_built_before
 from gradtracer.project import main_script, project_root
 from gradtracer.roots import unwrapped
 from gradtracer.run import Run
@@ -113,6 +114,10 @@ def observe(
     if optimizer is not None:
         _check_optimizer(optimizer, parameters, tables)
     sites = locate_modules(model)
+    if run.streams:
+        own = {each.path: model.get_submodule(each.path) for each in layers}
+        hidden = {each.path: each.module for each in plain}
+        say_what_was_built_before({**tables, **own, **hidden}, sites)
     _observe_tables(tables, run, settings=settings, site=site, sites=sites)
     if layers:
         FlowTracker(

@@ -65,9 +65,9 @@ def heading(group: Sequence[Finding], paint: Paint = plain) -> str:
 
 
 def heading_of(finding: Finding) -> str:
-    """`path:line:col`, or that it is outside."""
+    """`path:line:col`, or that it is outside, or nowhere."""
     if finding.path is None:
-        return "outside the workspace"
+        return "outside the workspace" if finding.diagnosis.site.frames else "no line known"
     where = clean(relative_path(finding.path))
     if finding.anchor is None or finding.anchor.focus is None:
         return where
@@ -212,6 +212,14 @@ def _told_no_loss(run: Run) -> bool:
     return over and told is not None and told.loss is None and not told.metrics
 
 
+def _unplaced(run: Run) -> list[str]:
+    """The layers of a script's model of which no line was recorded."""
+    if run.started is None or run.started.script == "-":
+        return []
+    layers = [layer.watched for layer in run.layers.values() if layer.watched.shape]
+    return [clean(each.layer, 120) for each in layers if not each.site.frames]
+
+
 def troubles(run: Run) -> list[str]:
     """What kept a run from being judged in full, a sentence each."""
     told: list[str] = []
@@ -222,6 +230,11 @@ def troubles(run: Run) -> list[str]:
         told.append(
             "No loss was told, so that the learning rate and the length of the training were not "
             "judged: call run.log(loss=loss) at each step."
+        )
+    if unplaced := _unplaced(run):
+        told.append(
+            f"No line is known of {listed(unplaced)}: where layers "
+            "are built is recorded from the import of gradtracer on, so import it before that."
         )
     if run.problems:
         many = run.problems > 1

@@ -14,6 +14,7 @@ from run_factory import RunFactory, of_protocol_2, statement_of
 from gradtracer_schemas import (
     MAX_FRAME_BYTES,
     DiagnosisRaisedEvent,
+    LayerWatched,
     ProbeFault,
     Progress,
     SourceSite,
@@ -131,16 +132,40 @@ def test_what_is_not_shown_is_counted_with_its_reason(
     assert "2 outdated (the source was edited since: train again)" in answer.out
 
 
+@pytest.mark.parametrize("known", [True, False])
 def test_finding_outside_the_workspace_is_told_without_a_place(
-    project: RunFactory, command: Command
+    project: RunFactory, command: Command, known: bool
 ) -> None:
     run = project.start()
     run.watch_layers()
     run.observe("item_emb")
-    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", site=SourceSite())
+    frame = project.layer_site("item_emb").frames[0]
+    outside = msgspec.structs.replace(frame, file="/usr/lib/model.py")
+    site = SourceSite(frames=[outside] if known else [])
+    run.diagnose("ZOMBIE_EMBEDDINGS", "item_emb", site=site)
     answer = command("check")
     assert answer.status == 1
-    assert answer.out.startswith("outside the workspace: ZOMBIE_EMBEDDINGS item_emb: ")
+    where = "outside the workspace" if known else "no line known"
+    assert answer.out.startswith(f"{where}: ZOMBIE_EMBEDDINGS item_emb: ")
+
+
+def test_layers_of_which_no_line_was_recorded_are_named_with_what_records_them(
+    project: RunFactory, command: Command
+) -> None:
+    project.finished("ZOMBIE_EMBEDDINGS")
+    assert "No line is known" not in command("check").out
+    run = project.start()
+    run.watch_layers()
+    run.emit(
+        LayerWatched(
+            layer="built_before", type="Embedding", shape=[9, 2], dtype="float32", device="cpu"
+        )
+    )
+    run.observe("item_emb")
+    assert (
+        "No line is known of built_before: where layers are built is recorded from the import of "
+        "gradtracer on, so import it before that." in command("check").out
+    )
 
 
 def test_layers_built_on_one_line_share_a_finding(project: RunFactory, command: Command) -> None:
