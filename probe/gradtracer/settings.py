@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -132,6 +133,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Or when updates are so many times larger than in any earlier burst of the layer."""
 
 
+_BARE_POINT = re.compile(r"[+-]?(\d+\.|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+"""`.05` and `5.`: numbers in a shell, and not in JSON, by which other words are read."""
+
+
 def load_settings(root: Path, **arguments: object) -> Settings:
     """Merge file, arguments (None means not given) and environment.
 
@@ -156,6 +161,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
         raise SettingsError(
             f"unknown setting {name!r} ({source}); the nearest valid one is {near[0]!r}"
         )
+    if isinstance(value, str) and _BARE_POINT.fullmatch(value):
+        value = float(value)
     try:
         msgspec.convert({name: value}, Settings, strict=False)
     except msgspec.ValidationError as error:

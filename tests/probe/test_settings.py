@@ -72,3 +72,23 @@ def test_a_project_file_that_cannot_be_read_is_no_reason_to_stop(
 def test_the_servers_table_is_not_ours(tmp_path: Path):
     (tmp_path / "pyproject.toml").write_text("[tool.gradtracer.server]\npoll_seconds = 2\n")
     assert load_settings(tmp_path) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [(".05", 0.05), ("5.", 5.0), ("+.5e1", 5.0), ("0.05", 0.05), ("2", 2.0), ("1e-2", 0.01)],
+)
+def test_a_number_may_be_written_as_shells_and_people_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, seconds: float
+):
+    monkeypatch.setenv("GRADTRACER_REPORT_SECONDS", written)
+    assert load_settings(tmp_path).report_seconds == seconds
+
+
+@pytest.mark.parametrize("written", ["-.5", "0.", ".", "5.0.1", "nan"])
+def test_a_number_out_of_range_or_none_at_all_is_refused_with_the_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+):
+    monkeypatch.setenv("GRADTRACER_REPORT_SECONDS", written)
+    with pytest.raises(SettingsError, match=r"GRADTRACER_REPORT_SECONDS = .*; e\.g\. 1\.0"):
+        load_settings(tmp_path)
