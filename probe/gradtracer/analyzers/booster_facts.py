@@ -42,6 +42,8 @@ class BoosterFacts:
     """DART: later rounds change the weight of earlier trees."""
     training: str | None = None
     """Name of the data set that is trained on, among those that are evaluated."""
+    named: bool = True
+    """False where the columns are known to have no names but those that the library gives them."""
     sample: Sample | None = None
     """Examples at hand."""
     held_out: Sample | None = None

@@ -25,6 +25,8 @@ from gradtracer.statistics.split_gain import (
 )
 from gradtracer_schemas import Observation
 
+_NUMBERED = ("Column_{}", "{}")
+"""What LightGBM, and CatBoost and frames, call the columns that have no names."""
 _POINTS = 64
 _EARLY = 32_768
 """Nodes after which no more trees are kept to be followed again."""
@@ -136,6 +138,16 @@ class TreeFigures(NamedTuple):
     def top_name(self) -> str:
         """Name of the feature with the largest share of the gain."""
         return "" if self.shares is None else self.names[self.shares.top]
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether the columns are numbered, as those of an array are: no table has these names.
+
+        A frame whose columns are numbers has them as numbers, and the libraries as words.
+        """
+        width = range(len(self.names))
+        made = ([form.format(index) for index in width] for form in _NUMBERED)
+        return not self.facts.named or self.names in made
 
 
 def measure(

@@ -113,6 +113,7 @@ def _facts(model: Any, frames: LibraryFrames) -> BoosterFacts:
         stops_by_training=_last_is_trained_on(evals, data)
         and not any(getattr(each, "data", None) for each in stopping),
         rescales='"dart' in booster.save_config(),
+        named=getattr(data, "feature_names", True) is not None,
         training=next((name for matrix, name in evals if matrix is data), None),
         sample=_sample(frames, data),
         held_out=_held_out(frames, data, evals),

@@ -28,6 +28,12 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
         return None
     sure, words, evidence = proof
     name = figures.top_name
+    which = (
+        f"See which column is number {shares.top}, counted from 0, of the array that is trained "
+        "on. "
+        if figures.unnamed
+        else ""
+    )
     return Finding(
         type="TARGET_LEAKAGE",
         severity="error",
@@ -38,8 +44,8 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
             "good to be true, and will not hold where the target is not yet known."
         ),
         action=(
-            f"Find out when {name} is known. If only with the target, or after it, leave the "
-            "column out and train again."
+            f"{which}Find out when {name} is known. If only with the target, or after it, leave "
+            "the column out and train again."
         ),
         expected_effect="Scores that are lower, and true.",
         risk=f"If {name} is known in time, the problem is simply easy: silence the diagnosis.",
@@ -60,9 +66,13 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
 
 
 def _left_out(figures: TreeFigures) -> list[FixOffer]:
-    """The offer to leave the column out; none for a statistic that CatBoost makes of several."""
+    """The offer to leave the column out; none where no table has a column of that name.
+
+    CatBoost makes statistics of several columns, and columns of an array have the names that the
+    library gives them; CatBoost alone is told what to ignore by those, too.
+    """
     name, library = figures.top_name, figures.facts.library
-    if library == "catboost" and " & " in name:
+    if " & " in name if library == "catboost" else figures.unnamed:
         return []
     return [FixOffer(fix="leave-out-column", parameters={"column": name, "library": library})]
 

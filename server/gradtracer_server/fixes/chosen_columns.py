@@ -6,7 +6,7 @@ names that are bound once, as far as can be read without doubt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from tree_sitter import Node
@@ -31,9 +31,10 @@ class Chosen:
     """What says which columns there are."""
 
     kind: str
-    """`list`: those to keep; `drop`: a call of `drop`; `read`: a call that reads a table."""
+    """`list`: those to keep; `comprehension`: the same, chosen from others; `drop`: a call of
+    `drop`; `read`: a call that reads a table; `dummies`: one that makes columns of categories."""
     node: Node
-    """The list or the call."""
+    """The list, the comprehension or the call."""
     place: Place
     """Where it stands."""
 
@@ -89,10 +90,11 @@ def _subscript(node: Node, place: Place) -> Chosen | Node:
         raise NotApplicable(f"line {_line(node)} cannot be read")
     by_place = _is_indexer(owner)
     if len(keys) == (2 if by_place else 1):
-        listed = listed_columns(keys[-1], place)
-        if listed is not None:
-            there = replace(place, path=listed.path, source=listed.source)
-            return Chosen("list", listed.node, there)
+        for kind, written in (("list", _list), ("comprehension", _comprehension)):
+            listed = _followed(keys[-1], place, written)
+            if listed is not None:
+                there = replace(place, path=listed.path, source=listed.source)
+                return Chosen(kind, listed.node, there)
     rows = len(keys) == 1 and (by_place or keys[0].type in _ROWS or _is_mask(keys[0]))
     if not rows and keys[-1].type != "slice":
         raise NotApplicable(f"the columns on line {_line(node)} are no list of names")
@@ -114,6 +116,8 @@ def _call(node: Node, place: Place) -> Chosen | Node:
         return Chosen("read", node, place)
     if name == "drop":
         return Chosen("drop", node, place)
+    if name == "get_dummies":
+        return Chosen("dummies", node, place)
     function = node.child_by_field_name("function")
     owner = None if function is None else function.child_by_field_name("object")
     if owner is None or name not in _SAME_COLUMNS:
@@ -161,8 +165,14 @@ def _set_with_others(scope: Node, name: str) -> Iterator[Node]:
 
 def listed_columns(expression: Node, place: Place) -> Literal | None:
     """The list of names behind an expression; None where there is none."""
+    return _followed(expression, place, _list)
+
+
+def _followed(
+    expression: Node, place: Place, written: Callable[[Node], float | None]
+) -> Literal | None:
     try:
-        return follow(expression, replace(place, number=_list, wanted="the columns"))
+        return follow(expression, replace(place, number=written, wanted="the columns"))
     except NotApplicable:
         return None
 
@@ -194,6 +204,10 @@ def _node(node: Node) -> float | None:
 
 def _list(node: Node) -> float | None:
     return 0.0 if node.type == "list" else None
+
+
+def _comprehension(node: Node) -> float | None:
+    return 0.0 if node.type == "list_comprehension" else None
 
 
 def _line(node: Node) -> int:

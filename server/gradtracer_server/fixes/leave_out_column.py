@@ -7,6 +7,8 @@ where the columns are listed, dropped or read.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tree_sitter import Node
 
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
@@ -22,6 +24,8 @@ NAME = "leave-out-column"
 TITLE = "Leave the column out"
 
 _IGNORED = "ignored_features"
+_JOINED = frozenset({"comparison_operator", "not_operator", "call", "parenthesized_expression"})
+"""Conditions that `and` joins to another as they stand."""
 _COLUMN_AXIS = frozenset({"1", "'columns'", '"columns"'})
 
 
@@ -140,7 +144,38 @@ def _from_reading(chosen: Chosen, column: str) -> tuple[list[TextEdit], str]:
     )
 
 
-_EDITS = {"list": _from_list, "drop": _from_drop, "read": _from_reading}
+def _from_dummies(chosen: Chosen, column: str) -> tuple[list[TextEdit], str]:
+    """Made from a category or passed on: in the table that comes out, it has this name."""
+    edits, _ = _from_reading(chosen, column)
+    return edits, f"drop it from what get_dummies(...) gives on line {_line(chosen.node)}"
+
+
+def _from_comprehension(chosen: Chosen, column: str) -> tuple[list[TextEdit], str]:
+    """One condition more."""
+    source, node = chosen.place.source, chosen.node
+    _check_not_made(source, column)
+    name, loop, *conditions = [each for each in node.named_children if each.type != "comment"]
+    line = _line(node)
+    if name.type != "identifier" or text_of(loop.child_by_field_name("left")) != text_of(name):
+        raise NotApplicable(f"the columns on line {line} are not taken over by their names")
+    if any(each.type != "if_clause" for each in conditions):
+        raise NotApplicable(f"the columns on line {line} come out of several loops")
+    if any(_is(each, column) for clause in conditions for each in _strings(clause)):
+        raise AlreadyApplied(f"{column} is named in the conditions on line {line} already")
+    unequal = f"{text_of(name)} != {_quoted(column, node)}"
+    last = conditions[-1] if conditions else None
+    joins = last is not None and last.named_children[-1].type in _JOINED
+    text = f" and {unequal}" if joins else f" if {unequal}"
+    return [insert(source, (last or loop).end_byte, text)], f"by a condition on line {line}"
+
+
+_EDITS = {
+    "list": _from_list,
+    "comprehension": _from_comprehension,
+    "drop": _from_drop,
+    "read": _from_reading,
+    "dummies": _from_dummies,
+}
 
 
 def _check_not_made(source: SourceText, column: str) -> None:
@@ -157,14 +192,16 @@ def _check_not_made(source: SourceText, column: str) -> None:
 
 
 def _lines_naming(source: SourceText, column: str) -> set[int]:
-    lines: set[int] = set()
-    pending = [source.root]
+    return {_line(node) for node in _strings(source.root) if _is(node, column)}
+
+
+def _strings(root: Node) -> Iterator[Node]:
+    pending = [root]
     while pending:
         node = pending.pop()
-        if node.type == "string" and _is(node, column):
-            lines.add(_line(node))
+        if node.type == "string":
+            yield node
         pending.extend(node.named_children)
-    return lines
 
 
 def _names(listed: Node) -> list[str]:
