@@ -28,3 +28,9 @@ BOOSTER_PARAMETERS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """What the fix `edit-booster-parameter` may be asked to set."""
+
+CATBOOST_NAMES = {
+    "num_boost_round": "iterations", "reg_lambda": "l2_leaf_reg", "colsample_bytree": "rsm",
+    "max_depth": "depth",
+}  # fmt: skip
+"""What CatBoost calls them, where that is another name than the offers use."""

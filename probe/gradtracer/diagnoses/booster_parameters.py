@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gradtracer.analyzers.booster_facts import BoosterFacts
 from gradtracer_schemas import FixOffer
-from gradtracer_schemas.booster_parameters import BOOSTER_PARAMETERS
+from gradtracer_schemas.booster_parameters import BOOSTER_PARAMETERS, CATBOOST_NAMES
 
 _NAMES = {alias: name for name, aliases in BOOSTER_PARAMETERS.items() for alias in aliases}
 
@@ -20,6 +20,11 @@ def canonical(given: Mapping[str, object]) -> dict[str, float]:
         if known is not None and number is not None:
             found[known] = number
     return found
+
+
+def own_name(facts: BoosterFacts, name: str) -> str:
+    """What the library that trains calls a parameter, for people who write it."""
+    return CATBOOST_NAMES.get(name, name) if facts.library == "catboost" else name
 
 
 def _number(value: object) -> float | None:

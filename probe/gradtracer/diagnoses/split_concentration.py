@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gradtracer.analyzers.tree_figures import TreeFigures
-from gradtracer.diagnoses.booster_parameters import edit_parameter
+from gradtracer.diagnoses.booster_parameters import edit_parameter, own_name
 from gradtracer.diagnoses.finding import Finding, probability_above, suppress
 from gradtracer.settings import Settings
 from gradtracer_schemas import Evidence
@@ -29,6 +29,7 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
     if confidence < 0.95:
         return None
     used = figures.facts.parameters.get("colsample_bytree", 1.0)
+    share_of_columns = own_name(figures.facts, "colsample_bytree")
     return Finding(
         type="SPLIT_CONCENTRATION",
         severity="information",
@@ -43,7 +44,12 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
         ),
         action=(
             f"Make sure that {figures.top_name} is known at prediction time. Then have trees grow "
-            f"without it: colsample_bytree={_COLUMNS:g}, so that half of them learn from the rest."
+            f"without it: {share_of_columns}={_COLUMNS:g}, so that half of them learn from the "
+            "rest."
+            if used > _COLUMNS
+            else f"Make sure that {figures.top_name} is known at prediction time. With "
+            f"{share_of_columns}={used:g} trees grow without it already, and the other columns "
+            "gain little: look for columns that tell more."
         ),
         expected_effect="More features in effective use, at much the same validation metric.",
         risk="The validation metric may fall a little where the other columns hold nothing.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from gradtracer.analyzers.tree_figures import TreeFigures
 from gradtracer.diagnoses.booster_parameters import edit_parameter
 from gradtracer.diagnoses.finding import Finding, many, probability_above, suppress
@@ -11,6 +13,9 @@ from gradtracer_schemas import Evidence, FixOffer
 
 _BRAKES = {"min_split_gain": 0.0, "min_child_weight": 1.0, "reg_lambda": 3.0}
 """Parameters that keep leaves small, with the largest default of the three libraries."""
+_WHOLE = 1.0
+"""A learning rate that takes the trees' answers as they are."""
+_USUAL_RATE = 0.1
 
 
 def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
@@ -25,11 +30,7 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
     if confidence < 0.95:
         return None
     start = max(1, tail_start(figures.velocity, settings.stagnant_share))
-    brake = _brake(figures)
-    fixes: list[FixOffer] = [suppress()]
-    fixes.insert(0, edit_parameter(figures.facts, "num_boost_round", start, preferred=not brake))
-    if brake:
-        fixes.insert(0, edit_parameter(figures.facts, brake, _BRAKES[brake], preferred=True))
+    remedy = _slower(figures) or _released(figures, start) or _fewer(figures, start)
     return Finding(
         type="STAGNANT_LEAVES",
         severity="warning",
@@ -40,25 +41,10 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
         ),
         implies=(
             f"Nothing is learned from round {start:,} on: {many(figures.rounds - start, 'round')} "
-            "cost time and change no prediction."
-            + (
-                f" {brake}={figures.facts.parameters[brake]:g} holds the leaves down."
-                if brake
-                else ""
-            )
+            f"cost time and change no prediction.{remedy.reason}"
         ),
-        action=(
-            f"Set {brake} to {_BRAKES[brake]:g}, so that splits are made again; or train {start} "
-            "rounds."
-            if brake
-            else f"Train {start} rounds. If the error is too high then, the trees lack features or "
-            "depth, not rounds."
-        ),
-        expected_effect=(
-            "Rounds that learn; watch the validation metric, as they may now overfit."
-            if brake
-            else f"The same predictions from a model {figures.rounds / start:.1f} times smaller."
-        ),
+        action=remedy.action,
+        expected_effect=remedy.effect,
         evidence=[
             Evidence(
                 statistic="late_share",
@@ -73,7 +59,56 @@ def examine(figures: TreeFigures, settings: Settings) -> Finding | None:
                 test="normal, delete-a-group jackknife over rounds",
             )
         ],
-        fixes=fixes,
+        fixes=[*remedy.fixes, suppress()],
+    )
+
+
+class _Remedy(NamedTuple):
+    """What is done about it, and the sentence that says why."""
+
+    action: str
+    effect: str
+    fixes: tuple[FixOffer, ...]
+    reason: str = ""
+
+
+def _slower(figures: TreeFigures) -> _Remedy | None:
+    """Where a round takes more than the whole of its trees' answers: what is left is overshot."""
+    rate = figures.facts.parameters.get("learning_rate", 0.0)
+    if rate <= _WHOLE:
+        return None
+    return _Remedy(
+        f"Set learning_rate to {_USUAL_RATE:g} and train again: the rounds that moved the margin "
+        "have not learned, they went past.",
+        "A loss that falls from round to round.",
+        (edit_parameter(figures.facts, "learning_rate", _USUAL_RATE, preferred=True),),
+        f" With learning_rate={rate:g} each of the others added more than its trees asked for.",
+    )
+
+
+def _released(figures: TreeFigures, start: int) -> _Remedy | None:
+    """Where a parameter holds the leaves down."""
+    brake = _brake(figures)
+    if not brake:
+        return None
+    usual = _BRAKES[brake]
+    return _Remedy(
+        f"Set {brake} to {usual:g}, so that splits are made again; or train {start} rounds.",
+        "Rounds that learn; watch the validation metric, as they may now overfit.",
+        (
+            edit_parameter(figures.facts, brake, usual, preferred=True),
+            edit_parameter(figures.facts, "num_boost_round", start),
+        ),
+        f" {brake}={figures.facts.parameters[brake]:g} holds the leaves down.",
+    )
+
+
+def _fewer(figures: TreeFigures, start: int) -> _Remedy:
+    return _Remedy(
+        f"Train {start} rounds. If the error is too high then, the trees lack features or depth, "
+        "not rounds.",
+        f"The same predictions from a model {figures.rounds / start:.1f} times smaller.",
+        (edit_parameter(figures.facts, "num_boost_round", start, preferred=True),),
     )
 
 

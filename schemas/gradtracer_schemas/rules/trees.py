@@ -94,8 +94,10 @@ TREE_RULES = (
         ),
         matters="Rounds are trained, stored and evaluated that change no prediction.",
         remedies=(
-            "If a parameter holds the leaves down (`gamma`, `min_child_weight`, `reg_lambda` "
-            "above its default), lower it. Otherwise train up to the round where it ends."
+            "If `learning_rate` is above 1, the rounds before went past what they should learn: "
+            "lower it. If a parameter holds the leaves down (`gamma`, `min_child_weight`, "
+            "`reg_lambda` above its default), lower that. Otherwise train up to the round where "
+            "it ends."
         ),
         silent_when="Fewer than 40 rounds; or a leak explains why everything is learned already.",
         source="Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 11.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tree_sitter import Node
 
-from gradtracer_schemas.booster_parameters import BOOSTER_PARAMETERS
+from gradtracer_schemas.booster_parameters import BOOSTER_PARAMETERS, CATBOOST_NAMES
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
 from gradtracer_server.fixes.booster_call import BoosterCall, Part, given_in, training_call
 from gradtracer_server.fixes.calls import arguments, text_of
@@ -20,10 +20,6 @@ from gradtracer_server.source.edits import TextEdit
 NAME = "edit-booster-parameter"
 TITLE = "Set a parameter of the booster"
 
-_CATBOOST = {
-    "num_boost_round": "iterations", "reg_lambda": "l2_leaf_reg", "colsample_bytree": "rsm",
-    "max_depth": "depth",
-}  # fmt: skip
 _OF_THE_CALL = frozenset({"num_boost_round", "early_stopping_rounds"})
 """What `train` and `cv` take as arguments of their own."""
 _ROUNDS_INDEX = 2
@@ -169,7 +165,7 @@ def where_to_add(call: BoosterCall, name: str, library: str) -> tuple[Part, str]
     if not call.parts:
         raise NotApplicable("the arguments of the call that trained cannot be read")
     if library == "catboost":
-        name = _CATBOOST.get(name, name)
+        name = CATBOOST_NAMES.get(name, name)
     if call.kind in ("fit", "build"):
         name = "n_estimators" if name == "num_boost_round" else name
         name = _estimators_name(name, library)

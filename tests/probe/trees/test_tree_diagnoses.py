@@ -159,6 +159,15 @@ def test_rounds_that_move_nothing_are_stagnant_and_name_what_holds_them() -> Non
     assert "min_split_gain=5" in held.implies
 
 
+def test_rounds_that_went_past_are_no_model_to_cut() -> None:
+    finding = found(figures(np.exp(-T / 10), parameters={"learning_rate": 3.0}))["STAGNANT_LEAVES"]
+    assert [offer.parameters.get("parameter") for offer in finding.fixes] == ["learning_rate", None]
+    assert finding.fixes[0].parameters["value"] == 0.1 and finding.fixes[0].preferred
+    assert "learning_rate=3" in finding.implies
+    whole = found(figures(np.exp(-T / 10), parameters={"learning_rate": 1.0}))["STAGNANT_LEAVES"]
+    assert whole.fixes[0].parameters["parameter"] == "num_boost_round"
+
+
 @pytest.mark.parametrize("velocity", [np.full(200, 0.1), np.exp(-T / 80), 1 / (1.0 + T)])
 def test_steps_that_shrink_as_they_should_are_not_stagnant(velocity: np.ndarray) -> None:
     assert "STAGNANT_LEAVES" not in found(figures(velocity))
@@ -179,6 +188,20 @@ def test_one_feature_above_all_others_is_concentration() -> None:
     assert finding.fixes[0].parameters["parameter"] == "colsample_bytree"
     halved = figures(gain=np.array([8.0, *[0.2] * 10]), parameters={"colsample_bytree": 0.5})
     assert [offer.fix for offer in found(halved)["SPLIT_CONCENTRATION"].fixes] == ["suppress"]
+
+
+def test_columns_left_out_already_are_not_advised_again() -> None:
+    gain = np.array([90.0, *[1.0] * 9])
+    made = figures(gain=gain, parameters={"colsample_bytree": 0.5})
+    finding = found(made)["SPLIT_CONCENTRATION"]
+    assert [offer.fix for offer in finding.fixes] == ["suppress"]
+    assert "With colsample_bytree=0.5 trees grow without it already" in finding.action
+
+
+def test_a_parameter_is_told_by_the_name_that_the_library_has_for_it() -> None:
+    made = figures(gain=np.array([90.0, *[1.0] * 9]))
+    made.facts.library = "catboost"
+    assert "without it: rsm=0.5" in found(made)["SPLIT_CONCENTRATION"].action
 
 
 @pytest.mark.parametrize("gain", [[4.0, *[1.0] * 6], [9.0, 1.0], [1.0]])
