@@ -11,6 +11,7 @@ from pathlib import Path
 from tree_sitter import Node
 
 from gradtracer_server.exceptions import AlreadyApplied, NotApplicable
+from gradtracer_server.fixes.built_alone import check_alone
 from gradtracer_server.fixes.calls import arguments, callee_name, text_of
 from gradtracer_server.fixes.literals import integer
 from gradtracer_server.fixes.proposal import FixContext, Plan
@@ -30,6 +31,9 @@ def plan(context: FixContext) -> Plan:
     """Bound `num_embeddings` where the table is built, and the ids where they are looked up."""
     rows, found, value = _target(context)
     _check_padding(found, rows)
+    check_alone(
+        found, context, f"give this one {rows} rows, and look its ids up by their remainder"
+    )
     look_ups = _look_ups(context)
     changes: dict[Path, tuple[SourceText, list[TextEdit]]] = {
         found.path: (found.source, [_sized(found, value, rows)])
