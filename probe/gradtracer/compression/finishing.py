@@ -2,8 +2,9 @@
 
 Each step computes the loss and its gradient at the rounded weights and applies it to the unrounded
 ones: the straight-through estimator (Bengio et al., arXiv:1308.3432, 2013; Courbariaux et al.,
-BinaryConnect, NeurIPS 2015). What is kept is the average over the last steps (Polyak and Juditsky
-1992), which rounds better than any single step's weights.
+BinaryConnect, NeurIPS 2015). What is kept is the average over all steps (Polyak and Juditsky 1992),
+which rounds better than any single step's weights: the model was trained before, so that there is
+no way to its minimum to be left out.
 
 The task's loss trains the model on, which costs quality where it was stopped in time; the scores of
 the model as it was (`distilling.py`) ask for what rounding took, and no more.
@@ -70,8 +71,9 @@ def finish(
             and returns the scores `[..., n]` of the model that it is given, as logits.
         evaluate: As for `RecipeGenerator`, on examples that neither trains.
         steps: Of training.
-        optimizer: Makes one of the parameters; None: `AdamW(lr=1e-3, weight_decay=0)`. Pass the
-            decay that the model was trained with for `loss`, and none for `scores`.
+        optimizer: Makes one of the parameters; None: `AdamW(lr=1e-3, weight_decay=0)`. For `loss`
+            pass that which trained, with its rate and decay: as the steps are averaged, a smaller
+            rate only goes less far. For `scores` a small rate, without decay.
         confidence: Of the ends of the ratio's interval, one-sided.
 
     Raises:
@@ -115,7 +117,6 @@ def _train(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = make(parameters)
     averaged = [torch.zeros_like(parameter) for parameter in parameters]
-    begin = steps // 2
     shifts: list[tuple[Tensor, Tensor]] = []
     for step in range(steps):
         if step % _REFRESH == 0:
@@ -127,10 +128,9 @@ def _train(
                 raise UsageError("loss: expected one with a gradient, got a number without")
             value.backward()
         optimizer.step()
-        if step >= begin:
-            with torch.no_grad():
-                for mean, parameter in zip(averaged, parameters, strict=True):
-                    mean.lerp_(parameter, 1.0 / (step - begin + 1))
+        with torch.no_grad():
+            for mean, parameter in zip(averaged, parameters, strict=True):
+                mean.lerp_(parameter, 1.0 / (step + 1))
     with torch.no_grad():
         for mean, parameter in zip(averaged, parameters, strict=True):
             parameter.copy_(mean)

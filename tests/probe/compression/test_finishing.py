@@ -66,6 +66,22 @@ def test_finishing_wins_back_what_rounding_cost(trained: tuple[Net, Tensor]) -> 
     assert all(torch.equal(model.state_dict()[name], held) for name, held in before.items())
 
 
+def test_all_steps_are_averaged() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    start = model.weight.item()
+    done = finish(
+        model,
+        Recipe(model="Linear", layers={}),
+        loss=lambda model: model.get_parameter("weight").sum(),
+        evaluate=lambda model: 10 - model.get_parameter("weight").item(),
+        steps=5,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, 0.5),
+    )
+    assert done.kept
+    # each step goes down by 0.5
+    assert done.model.get_parameter("weight").item() == pytest.approx(start - 0.5 * 3)
+
+
 def test_what_measured_no_better_is_not_kept(trained: tuple[Net, Tensor]) -> None:
     model, target = trained
     done = finish(
