@@ -1,4 +1,6 @@
-"""Auto-fix of one table: decides which rows are shrunk and by how much, and says so.
+"""Auto-fix of one table: decides when rows are shrunk, has it done, and says so.
+
+Which rows, and by how much: `choosing.py`.
 
 Decisions fall at steps that depend on the training alone (every 256 steps, or when four times as
 many look-ups came as the table has rows), so that the same seed gives the same run to the bit. On
@@ -29,14 +31,12 @@ from gradtracer.analyzers.table_state import (
 )
 from gradtracer.audit import AutoFixAuditLogger
 from gradtracer.auto_fix.agreement import Leader, Proposal
+from gradtracer.auto_fix.choosing import eligible_rows, outcomes_of, reason_of, wanted_levels
 from gradtracer.auto_fix.example_loss import ExampleLoss
-from gradtracer.auto_fix.gate import LossGate, Verdict
-from gradtracer.auto_fix.holdout import Holdout, Outcomes, Rows
+from gradtracer.auto_fix.gate import LossGate
+from gradtracer.auto_fix.holdout import Holdout, Rows
 from gradtracer.auto_fix.hook import UNTOUCHED, RowScaler, Way, way_of
-from gradtracer.auto_fix.posterior import levels, ready_rows, signal_share
 from gradtracer.auto_fix.telling import Telling
-from gradtracer.statistics.peers import Followed
-from gradtracer.statistics.zombie_rows import zombie_rows
 from gradtracer_schemas import MeasuredEffect, effect_in_words
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ _log = logging.getLogger("gradtracer")
 _STEPS = 256
 _PASSES = 4
 """Look-ups of each row, on average, between two decisions."""
-_COARSE = 16
-"""A factor is left as it is until it should change by a sixteenth."""
 
 
 class AutoFix:
@@ -195,14 +193,15 @@ class AutoFix:
         if looked and (harm := self.holdout.harm) is not None:
             self._stop(harm)
             return
-        eligible = self._eligible(state, weight)
+        eligible = eligible_rows(state, weight, self._run.settings)
         verdict = self.gate.verdict()
         acts = verdict.open and self._way.scales != "nothing"
         if acts:
             self._enrol(eligible, state)
         wanted = np.full_like(self._levels, UNTOUCHED)
         if acts and self.holdout.enrolled.any():
-            wanted = self._wanted(state)
+            floor = self._run.settings.auto_fix_floor
+            wanted = wanted_levels(state, self.holdout, self._levels, floor)
         with self._applying:
             if not self.on or self._stopped:
                 return
@@ -210,62 +209,25 @@ class AutoFix:
             action = "shrink-updates" if treated else "wait"
             known = eligible.size > 0 or bool(self._telling.status)
             if known and (looked or self._telling.is_news(action, treated)):
-                self._set(wanted, action, self._reason(eligible.size, verdict, treated))
+                reason = reason_of(self._run.settings, eligible.size, verdict, self._way, treated)
+                self._set(wanted, action, reason)
             else:
                 words = self._telling.status, "factors followed the posterior"
                 self._set(wanted, *words, quietly=True)
-
-    def _eligible(self, state: TableState, weight: torch.Tensor) -> Rows:
-        settings = self._run.settings
-        if settings.auto_fix_rows == "all":
-            return np.flatnonzero(ready_rows(state.exposures, state.energy, state.noise))
-        wide = torch.promote_types(weight.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(weight.detach(), dim=1, dtype=wide).square_()
-        averages = state.energy, state.noise, state.agreement
-        rows = np.arange(state.counts.size)
-        table = Followed(rows, state.counts, state.exposures, *averages, norm.cpu().numpy())
-        return np.sort(
-            zombie_rows(
-                lambda: [table],
-                columns=int(weight.shape[1]),
-                noise_fdr=settings.zombie_fdr,
-                oscillation_fdr=settings.oscillation_fdr,
-                seed=settings.seed,
-            ).rows
-        )
-
-    def _outcomes(self, rows: Rows, state: TableState) -> Outcomes:
-        with np.errstate(divide="ignore"):
-            noise = np.log(state.noise[rows].astype(np.float64))
-        efficiency = 0.5 + 0.5 * state.agreement[rows].astype(np.float64)
-        return Outcomes(
-            {"noise_energy": noise, "update_efficiency": efficiency},
-            state.counts[rows].astype(np.int64),
-            None if self._losses is None else self._losses.totals(rows),
-        )
 
     def _enrol(self, eligible: Rows, state: TableState) -> None:
         fresh = eligible[~self.holdout.enrolled[eligible]]
         if fresh.size == 0:
             return
         measured = self.holdout.enrol(fresh)
-        self.holdout.begin(measured, self._outcomes(measured, state), self._steps)
+        self.holdout.begin(measured, outcomes_of(measured, state, self._losses), self._steps)
 
     def _look(self, state: TableState) -> bool:
         rows = self.holdout.measured_rows
         if rows.size == 0:
             return False
-        now = self._outcomes(rows, state)
+        now = outcomes_of(rows, state, self._losses)
         return self.holdout.look(now, self._steps, interval=self._interval)
-
-    def _wanted(self, state: TableState) -> npt.NDArray[np.uint8]:
-        enrolled = np.flatnonzero(self.holdout.enrolled)
-        treated = enrolled[~self.holdout.held_out(enrolled)]
-        share = signal_share(state.counts, state.exposures, state.energy, state.noise)
-        wanted = np.full_like(self._levels, UNTOUCHED)
-        wanted[treated] = levels(share[treated], self._run.settings.auto_fix_floor)
-        near = np.abs(wanted.astype(np.int16) - self._levels) < _COARSE
-        return np.where(near, self._levels, wanted)
 
     def _set(
         self, wanted: npt.NDArray[np.uint8], action: str, reason: str, *, quietly: bool = False
@@ -315,23 +277,6 @@ class AutoFix:
             )
             self._set(np.full_like(self._levels, UNTOUCHED), "stop", self._stopped)
         _log.warning("auto_fix of %s has switched itself off: %s", self._layer, self._stopped)
-
-    def _reason(self, eligible: int, verdict: Verdict, treated: int) -> str:
-        settings = self._run.settings
-        named = settings.auto_fix_rows == "named"
-        parts = [
-            f"ZOMBIE_EMBEDDINGS names {eligible:,} rows"
-            if named
-            else f"{eligible:,} rows are known well enough",
-            verdict.reason,
-        ]
-        if self._way.reason:
-            parts.append(self._way.reason)
-        if settings.auto_fix_holdout == 0:
-            parts.append("nothing is held out, so that its effect is not measured")
-        elif settings.auto_fix_holdout == 1 and not treated:
-            parts.append("all rows are held out, so that nothing is treated")
-        return "; ".join(parts)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs: arms, looks, gate, factors."""

@@ -17,8 +17,9 @@ import torch
 
 import movielens
 import validate_autofix
+from gradtracer.auto_fix import intervene
 from gradtracer.auto_fix.gate import LossGate, Verdict
-from gradtracer.auto_fix.intervene import AutoFix
+from gradtracer.settings import Settings
 from gradtracer_schemas import (
     Diagnosis,
     DiagnosisCleared,
@@ -228,13 +229,13 @@ def test_where_auto_fix_acted_the_baseline_is_trained_without_it(
 ) -> None:
     plan = replace(SHORT, epochs=30, lr=3e-2)
 
-    def everything(self: AutoFix, state: Any, weight: torch.Tensor) -> Any:
+    def everything(state: Any, weight: torch.Tensor, settings: Settings) -> Any:
         return np.arange(weight.shape[0])
 
     def opened(self: LossGate) -> Verdict:
         return Verdict(True, 0.1, "planted")
 
-    monkeypatch.setattr(AutoFix, "_eligible", everything)
+    monkeypatch.setattr(intervene, "eligible_rows", everything)
     monkeypatch.setattr(LossGate, "verdict", opened)
     found = train_arms(plan, TINY, 0, ["off", "auto_fix"])
     assert found["auto_fix"]["notes"]["acted"] > 0

@@ -207,9 +207,9 @@ def test_an_unknown_table_is_named_with_those_there_are(run: Run):
 def test_a_failure_switches_it_off_and_neither_training_nor_observation(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    from gradtracer.auto_fix import intervene
+    from gradtracer.auto_fix import choosing
 
-    monkeypatch.setattr(intervene, "signal_share", lambda *_: 1 / 0)
+    monkeypatch.setattr(choosing, "signal_share", lambda *_: 1 / 0)
     layer, plain = table(), table()
     tracker = EmbeddingTracker(layer, auto_fix=True, run=run)
     for each in (layer, plain):
