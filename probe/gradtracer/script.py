@@ -87,11 +87,13 @@ class _Watching:
         if self.explained or self._boosted or os.getpid() != self._pid:
             return
         if self._observation is None:
-            reason = "the script did not import torch"
+            reason = "the script imported no torch, and trained no booster"
         elif not self._observation.began:
             reason = "no torch optimizer took a step in this process"
         else:
             return
+        if "catboost" in sys.modules:
+            reason += "; catboost.cv tells nobody of its rounds, a fit with an eval_set does"
         sys.stderr.write(f"gradtracer: nothing was observed: {reason}\n")
 
 

@@ -212,6 +212,13 @@ def _told_no_loss(run: Run) -> bool:
     return over and told is not None and told.loss is None and not told.metrics
 
 
+def _told_no_validation(run: Run) -> bool:
+    """Whether a boosting that is over evaluated nothing but what it trains on."""
+    figures = [layer.observation.values for layer in run.layers.values() if layer.observation]
+    over = run.status == "finished" and run.unit == "round"
+    return over and bool(figures) and not any("validation" in each for each in figures)
+
+
 def _unplaced(run: Run) -> list[str]:
     """The layers of a script's model of which no line was recorded."""
     if run.started is None or run.started.script == "-":
@@ -230,6 +237,12 @@ def troubles(run: Run) -> list[str]:
         told.append(
             "No loss was told, so that the learning rate and the length of the training were not "
             "judged: call run.log(loss=loss) at each step."
+        )
+    elif _told_no_validation(run):
+        told.append(
+            "No metric of held-out examples was told, so that overfitting and the number of rounds "
+            "were not judged: pass some that are not trained on, as eval_set of fit, evals of "
+            "xgb.train or valid_sets of lgb.train."
         )
     if unplaced := _unplaced(run):
         told.append(

@@ -206,7 +206,12 @@ def test_workers_of_a_data_loader_observe_nothing(script, launch, seen):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("print('hello')", "the script did not import torch"),
+        ("print('hello')", "the script imported no torch, and trained no booster"),
+        (
+            "import catboost\nprint('hello')",
+            "the script imported no torch, and trained no booster; catboost.cv tells nobody of its "
+            "rounds, a fit with an eval_set does",
+        ),
         ("import torch\nprint('hello')", "no torch optimizer took a step in this process"),
     ],
 )

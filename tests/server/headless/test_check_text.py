@@ -15,6 +15,7 @@ from gradtracer_schemas import (
     MAX_FRAME_BYTES,
     DiagnosisRaisedEvent,
     LayerWatched,
+    Observation,
     ProbeFault,
     Progress,
     SourceSite,
@@ -414,3 +415,25 @@ def test_what_could_not_be_judged_without_a_loss_is_said(
     run.emit(Progress(step=300, total_steps=None, steps_per_second=50.0, loss=loss), step=300)
     run.end()
     assert ("No loss was told" in command("check").out) is not told
+
+
+@pytest.mark.parametrize("metric", ["training", "validation"])
+def test_what_could_not_be_judged_without_held_out_examples_is_said(
+    project: RunFactory, command: Command, metric: str
+) -> None:
+    run = project.start()
+    run.emit(
+        LayerWatched(
+            layer="model",
+            type="XGBClassifier",
+            shape=[],
+            dtype="",
+            device="",
+            site=project.layer_site("item_emb"),
+        )
+    )
+    run.emit(Observation(layer="model", values={"rounds": 100.0, metric: 0.3}), step=100)
+    said = "No metric of held-out examples was told"
+    assert said not in command("check").out  # it may yet be
+    run.end(step=100)
+    assert (said in command("check").out) is (metric == "training")
