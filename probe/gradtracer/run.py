@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import sys
+import threading
 import time
 import traceback
 import weakref
@@ -108,6 +109,7 @@ class Run:
         self._clock: weakref.ref[object] | None = None
         self._waiting: weakref.ref[object] | None = None
         self._forgotten = False
+        self._finishing = threading.RLock()
         self._faulty = False
         self._stream: EventStream | None = None
         self._reporting: Reporting | None = None
@@ -272,16 +274,23 @@ class Run:
         reason: str = "",
         failure: FailurePlace | None = None,
     ) -> None:
-        """End the run: last report, goodbye, everything closed. A second call does nothing."""
-        if self.outcome is not None or self._forgotten:
+        """End the run: last report, goodbye, everything closed.
+
+        A second call does nothing but wait until a first one in another thread is done: who ends
+        the process would cut that off.
+        """
+        if self._forgotten:
             return
-        self.outcome = outcome
-        self.ranks.end()
-        if self._reporting is not None:
-            self._reporting.end(RunEnded(outcome=outcome, reason=reason, failure=failure))
-        for tracker in self.trackers:
-            tracker.detach()
-        has_ended(self)
+        with self._finishing:
+            if self.outcome is not None:
+                return
+            self.outcome = outcome
+            self.ranks.end()
+            if self._reporting is not None:
+                self._reporting.end(RunEnded(outcome=outcome, reason=reason, failure=failure))
+            for tracker in self.trackers:
+                tracker.detach()
+            has_ended(self)
 
     def forget(self) -> None:
         """Become inert without touching anything shared: this is a forked child."""

@@ -32,6 +32,20 @@ def test_a_finished_script_leaves_a_whole_journal_and_no_connection_file(script)
     assert not (script.run_folders[0] / "connection.json").exists()
 
 
+def test_a_process_that_ends_waits_for_a_thread_that_ends_the_run(script):
+    """As the reporting thread has one do, where a booster's call has ended without a word."""
+    done = script.run(
+        "import threading, time\n"
+        "run = gradtracer.watch(net, optimizer=optimizer)\n"
+        "train(net, optimizer, 20)\n"
+        "threading.Thread(target=run.finish, daemon=True).start()\n"
+        "while run.outcome is None:\n"
+        "    time.sleep(0)\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert isinstance(script.events()[-1], RunEndedEvent)
+
+
 def test_a_failed_script_names_the_exception_and_its_line(script):
     done = script.run(
         "gradtracer.watch(net, optimizer=optimizer)\n"
